@@ -1,1 +1,1 @@
-"""placeholder"""
+"""What really runs things here."""

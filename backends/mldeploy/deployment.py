@@ -1,0 +1,269 @@
+"""The way of a deployment: claim the name, make the package, hand it to the target, record what came of it.
+
+Whatever goes wrong on the way, Ctrl-C included, the record is as it was before and nothing new is left running.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+from mldeploy.config.deployment import DeploymentConfiguration
+from mldeploy.config.harness import ServingSettings
+from mldeploy.errors import UserErrorException, WebserviceException
+from mldeploy.events import Report, Step, silent
+from mldeploy.packaging.environments import installed
+from mldeploy.packaging.package import Package, package
+from mldeploy.store.owners import alive, this_process
+from mldeploy.store.services import Operation, ServiceRecord
+from mldeploy.targets import target_for
+from mldeploy.targets._protocol import Deployment, Description
+
+if TYPE_CHECKING:
+    from mldeploy.inference_config import InferenceConfig
+    from mldeploy.model import Model
+    from mldeploy.workspace import Workspace
+
+DEFAULT_TIMEOUT_S = 300.0
+_NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
+_FINAL = ("Failed", "Healthy")
+_INTERRUPTED = {
+    "code": "LocalDeploymentFailed",
+    "statusCode": 400,
+    "message": "The deploying process ended before the service was started.",
+    "details": [],
+}
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is asked for: everything a deployment needs, before anything is looked up or made.
+
+    Args:
+        models: In the order the script gets them.
+        inference_config: Script, source and environment.
+        configuration: The place; decides the target by its compute type.
+        serving: How the scoring server behaves.
+        engine: `process`, `docker` or `auto`.
+        timeout: Seconds until Healthy.
+        offline: Whether to do without a network.
+    """
+
+    models: tuple[Model, ...]
+    inference_config: InferenceConfig
+    configuration: DeploymentConfiguration
+    serving: ServingSettings
+    engine: str = "auto"
+    timeout: float = DEFAULT_TIMEOUT_S
+    offline: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What `deploy` would do, for `--dry-run`.
+
+    Args:
+        service: The name.
+        compute_type: Where to.
+        package_digest: Of the package that would run.
+        model_ids: `name:version` of each model.
+        files: How many source files.
+        size: Their bytes.
+        environment_installed: Whether the environment is there already.
+        replaces: Whether a service of that name would be replaced.
+    """
+
+    service: str
+    compute_type: str
+    package_digest: str
+    model_ids: tuple[str, ...]
+    files: int
+    size: int
+    environment_installed: bool
+    replaces: bool
+
+
+def check_name(name: str) -> None:
+    """Hold a service name to v1's rule (C §6.3, observed in azureml-core).
+
+    Raises:
+        WebserviceException: It breaks the rule, which is quoted.
+    """
+    if not (3 <= len(name) <= 32 and _NAME.fullmatch(name)):
+        raise WebserviceException(
+            f"'{name}' is not a service name",
+            reason="3 to 32 characters: lowercase letters, digits and dashes, a letter first, no dash last",
+            hint=f"try '{_legal(name)}'",
+        )
+
+
+def deploy(
+    workspace: Workspace, name: str, order: Order, *, overwrite: bool = False, report: Report = silent
+) -> ServiceRecord:
+    """Deploy; returns when the target runs it, which is before it is Healthy.
+
+    Args:
+        workspace: Where the service is recorded.
+        name: The service's name.
+        order: What is asked for.
+        overwrite: Replace a service of that name.
+        report: Told each step.
+
+    Raises:
+        WebserviceException: The name breaks v1's rule, is taken (409), or its operation is in progress (409).
+        UserErrorException: Something given has to be changed.
+    """
+    check_name(name)
+    _check_engine(order.engine)
+    target = target_for(order.configuration.compute_type)
+    settle(workspace, name)
+    now = datetime.now(timezone.utc)
+    record = ServiceRecord(
+        name=name,
+        compute_type=target.compute_type,
+        engine="process",
+        description=getattr(order.configuration, "description", None),
+        tags=dict(getattr(order.configuration, "tags", None) or {}),
+        properties=dict(getattr(order.configuration, "properties", None) or {}),
+        created_time=now,
+        updated_time=now,
+        model_ids=tuple(model.id for model in order.models),
+        package_digest="",
+        inference_config=order.inference_config.serialize(),
+        deployment_config=order.configuration.serialize(),
+        serving={**order.serving.model_dump(), "timeout": order.timeout},
+        operation="Running",
+        operation_id=str(uuid.uuid4()),
+        owner=this_process(),
+        error=None,
+        handle={},
+    )
+    with _claimed(workspace, record, overwrite) as before:
+        made = package(
+            workspace, order.models, order.inference_config, offline=order.offline, report=report
+        )
+        deployment = _deployment(workspace, name, made, order)
+        if before and before.handle:
+            handle = target_for(before.compute_type).update(before.handle, deployment, report)
+        else:
+            handle = target.deploy(deployment, report)
+        try:
+            created = before.created_time if before else now
+            record = replace(
+                record, handle=dict(handle), package_digest=made.digest, created_time=created, owner=None
+            )
+            workspace.store.services.put(record)
+        except BaseException:
+            target.delete(handle)
+            raise
+    return record
+
+
+def plan(workspace: Workspace, name: str, order: Order, report: Report = silent) -> Plan:
+    """Say what `deploy` would do; resolves the environment, starts nothing.
+
+    Raises:
+        UserErrorException: As `deploy` would.
+    """
+    check_name(name)
+    _check_engine(order.engine)
+    target_for(order.configuration.compute_type)
+    made = package(workspace, order.models, order.inference_config, offline=order.offline, report=report)
+    return Plan(
+        service=name,
+        compute_type=order.configuration.compute_type,
+        package_digest=made.digest,
+        model_ids=made.model_ids,
+        files=len(made.source.files),
+        size=made.source.size,
+        environment_installed=installed(made.environment) is not None,
+        replaces=workspace.store.services.get(name) is not None,
+    )
+
+
+def settle(workspace: Workspace, name: str) -> tuple[ServiceRecord, Description] | None:
+    """Look at a service, and record that its operation has ended when it is seen to have.
+
+    Returns:
+        The record and what is seen of it; None where there is no such service.
+    """
+    record = workspace.store.services.get(name)
+    if record is None:
+        return None
+    if record.operation == "Running" and alive(record.owner, record.updated_time):
+        return record, Description("Transitioning", None, None, None)
+    if not record.handle:
+        return record, Description("Failed", None, None, record.error or _INTERRUPTED)
+    seen = target_for(record.compute_type).describe(record.handle)
+    if record.operation == "Running":
+        if seen.state not in _FINAL:
+            return record, replace(seen, state="Transitioning")
+        ended: Operation = "Succeeded" if seen.state == "Healthy" else "Failed"
+        record = replace(record, operation=ended, owner=None, error=seen.error)
+        workspace.store.services.put(record)
+    return record, seen
+
+
+def delete(workspace: Workspace, name: str, report: Report = silent) -> None:
+    """Stop a service and forget it.
+
+    Raises:
+        WebserviceException: There is no such service (404).
+    """
+    record = workspace.store.services.get(name)
+    if record is None:
+        raise not_found(workspace, name)
+    report(Step("delete", f"Deleting {name}"))
+    if record.handle:
+        target_for(record.compute_type).delete(record.handle)
+    workspace.store.services.delete(name)
+
+
+def not_found(workspace: Workspace, name: str) -> WebserviceException:
+    """v1's error for a name that nothing is deployed under."""
+    known = ", ".join(sorted(record.name for record in workspace.store.services.list()))
+    return WebserviceException(
+        f"WebserviceNotFound: Webservice with name {name} not found in provided workspace",
+        status_code=404,
+        where=f"workspace {workspace.name}",
+        hint=f"deployed here: {known}" if known else "nothing is deployed here: mldeploy model deploy --help",
+    )
+
+
+@contextlib.contextmanager
+def _claimed(workspace: Workspace, record: ServiceRecord, overwrite: bool) -> Iterator[ServiceRecord | None]:
+    """Hold the name while its deployment is made; on any failure the record is what it was before."""
+    services = workspace.store.services
+    before = services.begin(record, overwrite)
+    try:
+        yield before
+    except BaseException:
+        if before and before.handle:
+            services.put(before)
+        else:
+            services.delete(record.name)
+        raise
+
+
+def _deployment(workspace: Workspace, name: str, made: Package, order: Order) -> Deployment:
+    folder = workspace.store.services_folder / name
+    return Deployment(name, workspace.name, made, order.configuration, order.serving, folder, order.timeout)
+
+
+def _check_engine(engine: str) -> None:
+    if engine not in {"auto", "process"}:
+        raise UserErrorException(
+            f"the engine '{engine}' cannot be had",
+            reason="this version runs local services as processes",
+            hint="leave out the engine, or ask for 'process'",
+        )
+
+
+def _legal(name: str) -> str:
+    words = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-0123456789")
+    return (words or "service")[:32].rstrip("-").ljust(3, "x")

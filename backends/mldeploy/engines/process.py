@@ -1,0 +1,236 @@
+"""The process engine: a package runs as a process group of this machine, without Docker.
+
+A service is a supervisor (`python -m mldeploy_serving`) and its worker, in a session of their own, so that it
+outlives the command that deployed it as v1's local container did. The engine binds the listening socket and
+hands it over: the port is known before the process runs, nobody can take it in between, and a taken one is an
+error of the deploying command, not a line in a log.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from mldeploy.errors import WebserviceException
+
+LOOPBACK = "127.0.0.1"
+STOP_GRACE_S = 5.0
+
+# A container would start with nothing of the shell's environment; a process needs these to run at all, to reach
+# a proxy or certificate store as other programs here do, and to keep the machine's limits on numeric libraries.
+_PASSED_ON = ("HOME", "LANG", "TMPDIR", "TZ", "USER", "LOGNAME", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+_PASSED_ON_PREFIXES = ("LC_", "OMP_", "OPENBLAS_", "MKL_", "SSL_CERT_", "REQUESTS_CA_")
+_PASSED_ON_SUFFIXES = ("_proxy", "_PROXY")
+
+# Popen objects of services started here: a zombie is reaped through them, and would look alive otherwise.
+_children: dict[int, subprocess.Popen[bytes]] = {}
+
+
+@dataclass(frozen=True)
+class Program:
+    """What is to run.
+
+    Args:
+        python: The interpreter of the service's environment.
+        folder: The instance's own folder; `app/` in it is the app root and the working directory.
+        variables: Added to the environment of the process.
+        init_timeout: Seconds `init()` may take.
+    """
+
+    python: Path
+    folder: Path
+    variables: Mapping[str, str]
+    init_timeout: float
+
+
+@dataclass(frozen=True)
+class Running:
+    """A started program, as it can be found again by another process.
+
+    `created` is the supervisor's start time (seconds since the epoch): a pid alone may have been given to
+    somebody else since.
+    """
+
+    pid: int
+    created: float
+    port: int
+    folder: str
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What is seen of a program now.
+
+    Args:
+        alive: The supervisor runs.
+        health: The status of `GET /`; None where nothing answered in time.
+        exit_code: The worker's exit code, or minus its signal; None while it runs or where nobody could record
+            it (the whole group was killed).
+        reason: In one line, why it ended.
+    """
+
+    alive: bool
+    health: int | None
+    exit_code: int | None
+    reason: str
+
+
+def start(program: Program, port: int | None) -> Running:
+    """Start a program on a loopback port.
+
+    Args:
+        program: What to run.
+        port: The port to listen on; None lets the system choose one.
+
+    Returns:
+        How to find it again.
+
+    Raises:
+        WebserviceException: The port is taken or not allowed.
+    """
+    with _listen(port) as listener:
+        command = [
+            str(program.python),
+            *("-m", "mldeploy_serving"),
+            *("--fd", str(listener.fileno())),
+            *("--log-file", str(log_file(program.folder))),
+            *("--exit-file", str(_exit_file(program.folder))),
+            *("--init-timeout", str(program.init_timeout)),
+        ]
+        child = subprocess.Popen(
+            command,
+            cwd=program.folder / "app",
+            env=_environment(program),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            pass_fds=(listener.fileno(),),
+            start_new_session=True,
+        )
+        _children[child.pid] = child
+        chosen: int = listener.getsockname()[1]
+    try:
+        created = psutil.Process(child.pid).create_time()
+    except psutil.NoSuchProcess:
+        created = 0.0
+    return Running(child.pid, created, chosen, str(program.folder))
+
+
+def observe(running: Running, patience: float = 2.0) -> Observation:
+    """Look at a program; `patience` is how long (seconds) an answer to `GET /` is waited for."""
+    if _alive(running):
+        return Observation(True, _health(running.port, patience), None, "")
+    try:
+        ended = json.loads(_exit_file(Path(running.folder)).read_text())
+    except (OSError, ValueError):
+        return Observation(False, None, None, "killed from outside: it left no exit code")
+    return Observation(False, None, ended["exit_code"], ended["reason"])
+
+
+def stop(running: Running) -> None:
+    """End a program and all of its process group; returns when it is gone. Ending an ended one does nothing."""
+    if not _alive(running):
+        return
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(running.pid, number)
+        if _wait(running, STOP_GRACE_S):
+            break
+    # the worker may outlive its supervisor for a moment: nothing of the group is left when this returns
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(running.pid, signal.SIGKILL)
+
+
+def log_file(folder: Path) -> Path:
+    """Where the program's output goes; the server rotates it to `log.1`, `log.2`, `log.3`."""
+    return folder / "log"
+
+
+def logs(folder: Path, num_lines: int) -> str:
+    """The last `num_lines` lines of output, over the rotated files too."""
+    lines: list[str] = []
+    newest = log_file(folder)
+    for path in (newest, *(newest.with_name(f"log.{age}") for age in (1, 2, 3))):
+        if len(lines) >= num_lines or not path.exists():
+            break
+        lines = path.read_text(errors="replace").splitlines(keepends=True) + lines
+    return "".join(lines[-num_lines:]) if num_lines > 0 else ""
+
+
+def _exit_file(folder: Path) -> Path:
+    return folder / "exit.json"
+
+
+def _listen(port: int | None) -> socket.socket:
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((LOOPBACK, port or 0))
+        listener.listen(1024)
+    except OSError as error:
+        listener.close()
+        raise WebserviceException(
+            f"port {port} cannot be listened on: {error.strerror}",
+            where=f"{LOOPBACK}:{port}",
+            hint="leave out 'port' and a free one is chosen, or end what listens there",
+        ) from error
+    return listener
+
+
+def _environment(program: Program) -> dict[str, str]:
+    passed_on = {
+        name: value
+        for name, value in os.environ.items()
+        if name in _PASSED_ON or name.startswith(_PASSED_ON_PREFIXES) or name.endswith(_PASSED_ON_SUFFIXES)
+    }
+    binaries = f"{program.python.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    return {**passed_on, "PATH": binaries, **program.variables}
+
+
+def _alive(running: Running) -> bool:
+    child = _children.get(running.pid)
+    if child is not None and child.poll() is not None:
+        del _children[running.pid]
+        return False
+    try:
+        process = psutil.Process(running.pid)
+        same = abs(process.create_time() - running.created) < 0.01
+        return same and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _wait(running: Running, seconds: float) -> bool:
+    child = _children.get(running.pid)
+    try:
+        if child is not None:
+            child.wait(seconds)
+        else:
+            psutil.Process(running.pid).wait(seconds)
+    except (subprocess.TimeoutExpired, psutil.TimeoutExpired):
+        return False
+    except psutil.NoSuchProcess:
+        pass
+    _children.pop(running.pid, None)
+    return True
+
+
+def _health(port: int, patience: float) -> int | None:
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=patience)
+    try:
+        connection.request("GET", "/")
+        return connection.getresponse().status
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()

@@ -1,0 +1,54 @@
+"""What every target can do. What only some can is a capability (`capabilities.py`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from mldeploy.config.deployment import DeploymentConfiguration
+from mldeploy.config.harness import ServingSettings
+from mldeploy.events import Report
+from mldeploy.packaging.package import Package
+from mldeploy.targets.capabilities import Capability
+
+State = Literal["Transitioning", "Unhealthy", "Unschedulable", "Failed", "Healthy"]
+Handle = Mapping[str, Any]  # what a target needs to find its deployment again; JSON, kept in the service's record
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """One order to a target: this package, under this name, so configured; `timeout` in seconds until Healthy."""
+
+    service: str
+    workspace: str
+    package: Package
+    configuration: DeploymentConfiguration
+    serving: ServingSettings
+    folder: Path  # this machine's, for what the deployment keeps here
+    timeout: float
+
+
+@dataclass(frozen=True)
+class Description:
+    """What the engine reports, in Azure ML's words; `error` is v1's error object (C §5.1 of the REST service)."""
+
+    state: State
+    scoring_uri: str | None
+    swagger_uri: str | None
+    error: dict[str, Any] | None
+
+
+class Target(Protocol):
+    """One of local, aci, aks, edge, fpga."""
+
+    name: str
+    compute_type: str
+    capabilities: frozenset[Capability]
+
+    def deploy(self, deployment: Deployment, report: Report) -> Handle: ...
+    def update(self, handle: Handle, deployment: Deployment, report: Report) -> Handle: ...
+    def describe(self, handle: Handle) -> Description: ...
+    def logs(self, handle: Handle, num_lines: int) -> str: ...
+    def delete(self, handle: Handle) -> None: ...

@@ -1,0 +1,126 @@
+"""The local target: a package on this machine's process engine.
+
+The Docker engine joins it with the issue on images; until then a package that needs an image is refused when its
+environment is resolved.
+"""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mldeploy.config.deployment import LocalWebserviceDeploymentConfiguration
+from mldeploy.engines import process
+from mldeploy.engines.process import Observation, Program, Running
+from mldeploy.events import Report, Step
+from mldeploy.packaging.environments import install
+from mldeploy.targets._protocol import Deployment, Description, Handle
+
+if TYPE_CHECKING:
+    from mldeploy.targets.capabilities import Capability
+
+_HTTP_OK = 200
+_FAILED_TO_START = 3  # the server's exit code when script or init() fails (C §4.1)
+
+
+class LocalTarget:
+    """Deploys to this machine; the handle is a `Running` as a mapping."""
+
+    name = "local"
+    compute_type = "Local"
+    capabilities: frozenset[Capability] = frozenset({"reload"})
+
+    def deploy(self, deployment: Deployment, report: Report) -> Handle:
+        """Lay the package out in a folder of its own and start it.
+
+        Raises:
+            EnvironmentException: The environment cannot be installed.
+            WebserviceException: The port is taken.
+        """
+        python = install(deployment.package.environment, report=report)
+        folder = deployment.folder / uuid.uuid4().hex[:12]
+        try:
+            deployment.package.lay_out(folder / "app")
+            program = Program(python, folder, _variables(deployment, folder / "app"), deployment.timeout)
+            assert isinstance(deployment.configuration, LocalWebserviceDeploymentConfiguration)
+            report(Step("start", f"Starting {deployment.service}"))
+            return asdict(process.start(program, deployment.configuration.port))
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+    def update(self, handle: Handle, deployment: Deployment, report: Report) -> Handle:
+        """Replace a deployment: all that can fail on paper is done before the old one is stopped."""
+        install(deployment.package.environment, report=report)
+        self.delete(handle)
+        return self.deploy(deployment, report)
+
+    def describe(self, handle: Handle) -> Description:
+        """What the process engine sees now."""
+        running = Running(**handle)
+        seen = process.observe(running)
+        base = f"http://localhost:{running.port}"
+        error = None if seen.alive else _error(seen)
+        return Description(_state(seen), f"{base}/score", f"{base}/swagger.json", error)
+
+    def logs(self, handle: Handle, num_lines: int) -> str:
+        """The last `num_lines` lines the server and the script wrote."""
+        return process.logs(Path(handle["folder"]), num_lines)
+
+    def delete(self, handle: Handle) -> None:
+        """Stop it and remove its folder."""
+        running = Running(**handle)
+        process.stop(running)
+        shutil.rmtree(running.folder, ignore_errors=True)
+
+
+def _variables(deployment: Deployment, app_root: Path) -> dict[str, str]:
+    package = deployment.package
+    variables = {
+        **package.variables,
+        "AML_APP_ROOT": str(app_root),
+        "AZUREML_ENTRY_SCRIPT": package.source.entry_script,
+        "SERVICE_NAME": deployment.service,
+        "WORKSPACE_NAME": deployment.workspace,
+        "SCORING_TIMEOUT_MS": str(deployment.serving.scoring_timeout_ms),
+        "MLDEPLOY_CONTRACT": deployment.serving.contract,
+        "MLDEPLOY_NAN": deployment.serving.nan,
+    }
+    if package.source.directory:
+        variables["AZUREML_SOURCE_DIRECTORY"] = package.source.directory
+    if package.model_dir:
+        variables["AZUREML_MODEL_DIR"] = str(app_root / package.model_dir)
+    return variables
+
+
+def _state(seen: Observation) -> Any:
+    if not seen.alive:
+        return "Failed"
+    return "Healthy" if seen.health == _HTTP_OK else "Unhealthy"
+
+
+def _error(seen: Observation) -> dict[str, Any]:
+    """v1's error object for a container that crashed (C §5.2, observed)."""
+    in_init = seen.exit_code == _FAILED_TO_START
+    message = (
+        "Your container application crashed. This may be caused by errors in your scoring file's init() function."
+        if in_init
+        else f"The service ended ({seen.reason})."
+    )
+    return {
+        "code": "LocalDeploymentFailed",
+        "statusCode": 400,
+        "message": message,
+        "exitCode": seen.exit_code,
+        "details": [
+            {
+                "code": "CrashLoopBackOff" if in_init else "ServiceEnded",
+                "message": f"Error in entry script, {seen.reason}, please run print(service.get_logs()) to get details."
+                if in_init
+                else seen.reason,
+            }
+        ],
+    }

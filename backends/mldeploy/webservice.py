@@ -1,0 +1,621 @@
+"""A deployment seen from outside: `azureml.core.webservice` with v1's names and parameters."""
+
+from __future__ import annotations
+
+import builtins
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from mldeploy import deployment
+from mldeploy.config.deployment import (
+    AciServiceDeploymentConfiguration,
+    AksEndpointDeploymentConfiguration,
+    AksServiceDeploymentConfiguration,
+    DeploymentConfiguration,
+    LocalWebserviceDeploymentConfiguration,
+    deserialize_configuration,
+)
+from mldeploy.config.harness import ServingSettings
+from mldeploy.deployment import DEFAULT_TIMEOUT_S, Order, Plan
+from mldeploy.errors import UserErrorException, WebserviceException
+from mldeploy.events import Report, StateChanged, silent
+from mldeploy.store.services import ServiceRecord
+from mldeploy.targets import target_for
+from mldeploy.targets._protocol import Description
+
+if TYPE_CHECKING:
+    import requests
+
+    from mldeploy.inference_config import InferenceConfig
+    from mldeploy.model import Model
+    from mldeploy.workspace import Workspace
+
+_POLL_S = (0.02, 0.25)  # first and longest pause between two looks at a starting service
+_LOG_LINES_IN_ERRORS = 20
+_OK = 200
+
+
+class Webservice:
+    """A deployed service.
+
+    `Webservice(workspace, name)` gives the object of the right class, as v1's did.
+
+    Args:
+        workspace: Where it is recorded.
+        name: Its name.
+
+    Raises:
+        WebserviceException: Nothing is deployed under that name (404).
+    """
+
+    workspace: Workspace
+    name: str
+
+    def __new__(cls, workspace: Workspace, name: str, **_: Any) -> Webservice:
+        """Choose the class by what is recorded."""
+        record = workspace.store.services.get(name)
+        if record is None:
+            raise deployment.not_found(workspace, name)
+        return super().__new__(_CLASSES[record.compute_type] if cls is Webservice else cls)
+
+    def __init__(self, workspace: Workspace, name: str) -> None:
+        self.workspace = workspace
+        self.name = name
+        self._session: requests.Session | None = None
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(workspace={self.workspace.name!r}, name={self.name!r})"
+
+    # What is recorded and what is seen ---------------------------------------------------------------------------
+
+    def _look(self) -> tuple[ServiceRecord, Description]:
+        seen = deployment.settle(self.workspace, self.name)
+        if seen is None:
+            raise deployment.not_found(self.workspace, self.name)
+        return seen
+
+    @property
+    def state(self) -> str:
+        """Transitioning, Unhealthy, Unschedulable, Failed or Healthy, as the engine reports it now."""
+        return self._look()[1].state
+
+    @property
+    def error(self) -> dict[str, Any] | None:
+        """v1's error object of a Failed service: `code`, `statusCode`, `message`, `details`."""
+        record, seen = self._look()
+        return seen.error or record.error
+
+    @property
+    def scoring_uri(self) -> str | None:
+        """Where to POST rows to."""
+        return self._look()[1].scoring_uri
+
+    @property
+    def swagger_uri(self) -> str | None:
+        """Where the service's OpenAPI document is."""
+        return self._look()[1].swagger_uri
+
+    @property
+    def compute_type(self) -> str:
+        """`Local`, `ACI`, `AKS`, …"""
+        return self._look()[0].compute_type
+
+    @property
+    def description(self) -> str | None:
+        """As given in the deployment configuration."""
+        return self._look()[0].description
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """As given in the deployment configuration."""
+        return dict(self._look()[0].tags)
+
+    @property
+    def properties(self) -> dict[str, str]:
+        """As given in the deployment configuration."""
+        return dict(self._look()[0].properties)
+
+    @property
+    def created_time(self) -> datetime:
+        """When a service of this name was first deployed (UTC)."""
+        return self._look()[0].created_time
+
+    @property
+    def updated_time(self) -> datetime:
+        """When it was last deployed, updated or reloaded (UTC)."""
+        return self._look()[0].updated_time
+
+    @property
+    def models(self) -> builtins.list[Model]:
+        """The registered models it serves."""
+        from mldeploy.model import Model
+
+        return [Model(self.workspace, id=model_id) for model_id in self._look()[0].model_ids]
+
+    def serialize(self) -> dict[str, Any]:
+        """The service as JSON values, under the keys v1's command line printed (C §5.1)."""
+        record, seen = self._look()
+        return {
+            "computeType": record.compute_type,
+            "createdTime": record.created_time.isoformat(),
+            "description": record.description,
+            "error": seen.error or record.error,
+            "models": builtins.list(record.model_ids),
+            "name": record.name,
+            "operationId": record.operation_id,
+            "packageDigest": record.package_digest,
+            "properties": dict(record.properties),
+            "scoringUri": seen.scoring_uri,
+            "state": seen.state,
+            "swaggerUri": seen.swagger_uri,
+            "tags": dict(record.tags),
+            "updatedTime": record.updated_time.isoformat(),
+        }
+
+    def get_logs(self, num_lines: int = 5000, init: bool = False) -> str:
+        """What the server and the script wrote last.
+
+        Args:
+            num_lines: How many lines, from the end.
+            init: v1's init container; the local target has none, so it has no log.
+        """
+        record, _ = self._look()
+        return "" if init or not record.handle else target_for(record.compute_type).logs(record.handle, num_lines)
+
+    # Waiting and scoring -----------------------------------------------------------------------------------------
+
+    def wait_for_deployment(
+        self, show_output: bool = False, timeout_sec: float | None = None, *, report: Report = silent
+    ) -> None:
+        """Wait until the service is Healthy.
+
+        Args:
+            show_output: Print how it goes, in v1's words.
+            timeout_sec: Give up waiting after that many seconds; the service is left as it is. The deployment's
+                own timeout ends a service whose `init()` does not come back.
+            report: Told each new state.
+
+        Raises:
+            WebserviceException: The service Failed (its error and last log lines are in the message), or the
+                wait timed out.
+        """
+        deadline = None if timeout_sec is None else time.monotonic() + timeout_sec
+        say: Callable[[str], object] = sys.stdout.write if show_output else len
+        say("Running")
+        pause, last = _POLL_S[0], ""
+        while True:
+            record, seen = self._look()
+            if seen.state != last:
+                last = seen.state
+                report(StateChanged(self.name, last))
+            if seen.state == "Healthy":
+                say(
+                    f'\nSucceeded\n{record.compute_type} service creation operation finished, operation "Succeeded"\n'
+                )
+                return
+            if seen.state == "Failed":
+                say("\nFailed\n")
+                raise self._failed(record, seen)
+            if deadline is not None and time.monotonic() > deadline:
+                say("\nTimedOut\n")
+                raise WebserviceException(
+                    f"Service {self.name} is still {seen.state} after {timeout_sec:g} s",
+                    where=f"operation {record.operation_id}",
+                    reason=self.get_logs(_LOG_LINES_IN_ERRORS),
+                    hint="wait longer, or look at .get_logs()",
+                )
+            say(".")
+            time.sleep(pause)
+            pause = min(pause * 1.5, _POLL_S[1])
+
+    def _failed(self, record: ServiceRecord, seen: Description) -> WebserviceException:
+        return WebserviceException(
+            "Service deployment polling reached non-successful terminal state, "
+            f"current service state: {seen.state}\n"
+            f"Operation ID: {record.operation_id}\n"
+            "More information can be found using '.get_logs()'\n"
+            f"Error:\n{json.dumps(seen.error or record.error, indent=2)}",
+            status_code=400,
+            where=f"service {self.name}",
+            reason=self.get_logs(_LOG_LINES_IN_ERRORS).rstrip(),
+            hint=f"mldeploy service get-logs -n {self.name}",
+        )
+
+    def update_deployment_state(self) -> None:
+        """v1's way to refresh the object; here every attribute is looked up when it is read."""
+        self._look()
+
+    def run(self, input_data: Any) -> Any:
+        """Score.
+
+        Args:
+            input_data: The request's body: text or bytes as they are, anything else as JSON.
+
+        Returns:
+            The answer's JSON value, or its bytes where it is not JSON.
+
+        Raises:
+            WebserviceException: The service cannot be reached, or answers with an error.
+        """
+        import requests
+
+        body = input_data if isinstance(input_data, (str, bytes, bytearray)) else json.dumps(input_data)
+        if isinstance(body, str):
+            body = body.encode()
+        if self._session is None:
+            self._session = requests.Session()
+            self._session.trust_env = False  # no proxy between this machine and itself
+        uri = self.scoring_uri
+        try:
+            answer = self._session.post(uri or "", data=body, headers={"Content-Type": "application/json"})
+        except requests.RequestException as error:
+            raise self._unreachable(error) from error
+        if answer.status_code != _OK:
+            raise WebserviceException(
+                "Received bad response from service. More information can be found by calling `.get_logs()` on the "
+                f"webservice object.\nResponse Code: {answer.status_code}\nHeaders: {dict(answer.headers)}\n"
+                f"Content: {answer.content[:2000]!r}",
+                status_code=answer.status_code,
+                where=f"service {self.name}",
+                hint=f"mldeploy service get-logs -n {self.name}",
+            )
+        try:
+            return answer.json()
+        except ValueError:
+            return answer.content
+
+    def _unreachable(self, error: Exception) -> WebserviceException:
+        record, seen = self._look()
+        return WebserviceException(
+            f"Service {self.name} cannot be reached: it is {seen.state}",
+            where=seen.scoring_uri or "",
+            reason=f"{error}\n{self.get_logs(_LOG_LINES_IN_ERRORS)}".rstrip(),
+            hint=f"mldeploy service get-logs -n {record.name}",
+        )
+
+    # Changing ----------------------------------------------------------------------------------------------------
+
+    def delete(self) -> None:
+        """Stop the service and forget it; returns when it is gone.
+
+        Raises:
+            WebserviceException: It was deleted before (404).
+        """
+        deployment.delete(self.workspace, self.name)
+
+    def get_keys(self) -> tuple[str, str]:
+        """The two keys, where the target has the capability `keys`."""
+        raise self._without("get_keys")
+
+    def regen_key(self, key: str, set_key: str | None = None) -> None:
+        """A new key, where the target has the capability `keys`."""
+        raise self._without("regen_key")
+
+    def get_token(self) -> tuple[str, datetime]:
+        """A token and its refresh time, where the target has the capability `tokens`."""
+        raise self._without("get_token")
+
+    def _without(self, method: str) -> NotImplementedError:
+        return NotImplementedError(f"{method}() is not supported for {type(self).__name__}, as in v1")
+
+    @staticmethod
+    def list(
+        workspace: Workspace,
+        compute_type: str | None = None,
+        model_name: str | None = None,
+        model_id: str | None = None,
+        tags: Sequence[Any] | None = None,
+        properties: Sequence[Any] | None = None,
+    ) -> builtins.list[Webservice]:
+        """The services of a workspace, by name.
+
+        Args:
+            workspace: Where to look.
+            compute_type: Only those of one place (`Local`, `ACI`, …; case does not matter).
+            model_name: Only those that serve some version of this model.
+            model_id: Only those that serve this `name:version`.
+            tags: Only those with all of these, each `"key"` or `["key", "value"]`.
+            properties: The same for properties.
+        """
+        found = [
+            Webservice(workspace, record.name)
+            for record in sorted(workspace.store.services.list(), key=lambda record: record.name)
+            if (compute_type is None or record.compute_type.lower() == compute_type.lower())
+            and (model_id is None or model_id in record.model_ids)
+            and (model_name is None or model_name in {known.rpartition(":")[0] for known in record.model_ids})
+            and _has(record.tags, tags)
+            and _has(record.properties, properties)
+        ]
+        return found
+
+
+class LocalWebservice(Webservice):
+    """A service on this machine (v1's `azureml.core.webservice.LocalWebservice`).
+
+    v1 had states of its own for it; here they are Azure ML's five words everywhere, and the constants say so.
+    """
+
+    STATE_RUNNING = "Healthy"
+    STATE_DEPLOYING = "Transitioning"
+    STATE_FAILED = "Failed"
+    STATE_UNKNOWN = "Unhealthy"
+
+    @staticmethod
+    def deploy_configuration(port: int | None = None) -> LocalWebserviceDeploymentConfiguration:
+        """What can be asked of the local target.
+
+        Args:
+            port: 1 to 65535; None lets the system choose a free one.
+        """
+        return LocalWebserviceDeploymentConfiguration.of(port=port)
+
+    @property
+    def port(self) -> int | None:
+        """The loopback port it listens on."""
+        handle = self._look()[0].handle
+        return handle.get("port")
+
+    def reload(self, wait: bool = False, *, report: Report = silent) -> None:
+        """Restart with fresh copies of the entry script and its folder; the environment stays (C §5.3).
+
+        Args:
+            wait: Until it is Healthy.
+            report: Told each step.
+        """
+        self._again({}, wait, report)
+
+    def update(
+        self,
+        models: Sequence[Model | str] | None = None,
+        deployment_config: LocalWebserviceDeploymentConfiguration | None = None,
+        wait: bool = False,
+        inference_config: InferenceConfig | None = None,
+        *,
+        report: Report = silent,
+    ) -> None:
+        """Deploy again with what is given; None keeps what is (C §5.5).
+
+        Args:
+            models: The models instead of the present ones.
+            deployment_config: The configuration instead of the present one.
+            wait: Until it is Healthy.
+            inference_config: Script, source and environment instead of the present ones.
+            report: Told each step.
+        """
+        changes: dict[str, Any] = {}
+        if models is not None:
+            changes["models"] = _models(self.workspace, models)
+        if deployment_config is not None:
+            changes["configuration"] = deployment_config
+        if inference_config is not None:
+            changes["inference_config"] = inference_config
+        self._again(changes, wait, report)
+
+    def _again(self, changes: Mapping[str, Any], wait: bool, report: Report) -> None:
+        order = replace(_order(self.workspace, self._look()[0]), **changes)
+        deployment.deploy(self.workspace, self.name, order, overwrite=True, report=report)
+        if wait:
+            self.wait_for_deployment(report=report)
+
+    def delete(self, delete_cache: bool = True, delete_image: bool = False) -> None:
+        """Stop the service and forget it; returns when it is gone.
+
+        Args:
+            delete_cache: v1's build cache; environments are shared by services, so it has no effect here.
+            delete_image: v1's image; a process has none, so it has no effect here.
+        """
+        super().delete()
+
+
+class AciWebservice(Webservice):
+    """A service on Azure Container Instances: its configuration is read and checked, its target is to come."""
+
+    @staticmethod
+    def deploy_configuration(
+        cpu_cores: float | None = None,
+        memory_gb: float | None = None,
+        tags: dict[str, str] | None = None,
+        properties: dict[str, str] | None = None,
+        description: str | None = None,
+        location: str | None = None,
+        auth_enabled: bool | None = None,
+        ssl_enabled: bool | None = None,
+        enable_app_insights: bool | None = None,
+        ssl_cert_pem_file: str | None = None,
+        ssl_key_pem_file: str | None = None,
+        ssl_cname: str | None = None,
+        dns_name_label: str | None = None,
+        primary_key: str | None = None,
+        secondary_key: str | None = None,
+        collect_model_data: bool | None = None,
+        cmk_vault_base_url: str | None = None,
+        cmk_key_name: str | None = None,
+        cmk_key_version: str | None = None,
+        vnet_name: str | None = None,
+        subnet_name: str | None = None,
+    ) -> AciServiceDeploymentConfiguration:
+        """v1's parameters; `memory_gb` in GB as v1 means it. The keys of `deploymentconfig.json` tell the rest."""
+        return AciServiceDeploymentConfiguration.of(**_given(locals()))
+
+
+class AksWebservice(Webservice):
+    """A service on Kubernetes: its configuration is read and checked, its target is to come."""
+
+    @staticmethod
+    def deploy_configuration(
+        autoscale_enabled: bool | None = None,
+        autoscale_min_replicas: int | None = None,
+        autoscale_max_replicas: int | None = None,
+        autoscale_refresh_seconds: int | None = None,
+        autoscale_target_utilization: int | None = None,
+        collect_model_data: bool | None = None,
+        auth_enabled: bool | None = None,
+        cpu_cores: float | None = None,
+        memory_gb: float | None = None,
+        enable_app_insights: bool | None = None,
+        scoring_timeout_ms: int | None = None,
+        replica_max_concurrent_requests: int | None = None,
+        max_request_wait_time: int | None = None,
+        num_replicas: int | None = None,
+        primary_key: str | None = None,
+        secondary_key: str | None = None,
+        tags: dict[str, str] | None = None,
+        properties: dict[str, str] | None = None,
+        description: str | None = None,
+        gpu_cores: int | None = None,
+        period_seconds: int | None = None,
+        initial_delay_seconds: int | None = None,
+        timeout_seconds: int | None = None,
+        success_threshold: int | None = None,
+        failure_threshold: int | None = None,
+        namespace: str | None = None,
+        token_auth_enabled: bool | None = None,
+        compute_target_name: str | None = None,
+        cpu_cores_limit: float | None = None,
+        memory_gb_limit: float | None = None,
+        blobfuse_enabled: bool | None = None,
+    ) -> AksServiceDeploymentConfiguration:
+        """v1's parameters; times in the unit of their name, `memory_gb` in GB as v1 means it."""
+        return AksServiceDeploymentConfiguration.of(**_given(locals()))
+
+
+class AksEndpoint(AksWebservice):
+    """Several versions behind one name on Kubernetes; its target is to come."""
+
+    @staticmethod
+    def deploy_configuration(  # type: ignore[override]  # v1's endpoint takes other parameters than its base class
+        autoscale_enabled: bool | None = None,
+        autoscale_min_replicas: int | None = None,
+        autoscale_max_replicas: int | None = None,
+        autoscale_refresh_seconds: int | None = None,
+        autoscale_target_utilization: int | None = None,
+        collect_model_data: bool | None = None,
+        auth_enabled: bool | None = None,
+        cpu_cores: float | None = None,
+        memory_gb: float | None = None,
+        enable_app_insights: bool | None = None,
+        scoring_timeout_ms: int | None = None,
+        replica_max_concurrent_requests: int | None = None,
+        max_request_wait_time: int | None = None,
+        num_replicas: int | None = None,
+        primary_key: str | None = None,
+        secondary_key: str | None = None,
+        tags: dict[str, str] | None = None,
+        properties: dict[str, str] | None = None,
+        description: str | None = None,
+        gpu_cores: int | None = None,
+        period_seconds: int | None = None,
+        initial_delay_seconds: int | None = None,
+        timeout_seconds: int | None = None,
+        success_threshold: int | None = None,
+        failure_threshold: int | None = None,
+        namespace: str | None = None,
+        token_auth_enabled: bool | None = None,
+        version_name: str | None = None,
+        traffic_percentile: float | None = None,
+        compute_target_name: str | None = None,
+        cpu_cores_limit: float | None = None,
+        memory_gb_limit: float | None = None,
+    ) -> AksEndpointDeploymentConfiguration:
+        """v1's parameters; `traffic_percentile` from 0 to 100."""
+        return AksEndpointDeploymentConfiguration.of(**_given(locals()))
+
+
+_CLASSES: dict[str, type[Webservice]] = {"Local": LocalWebservice}
+
+
+def deploy(
+    workspace: Workspace,
+    name: str,
+    models: Sequence[Model | str],
+    inference_config: InferenceConfig | None = None,
+    deployment_config: DeploymentConfiguration | None = None,
+    *,
+    overwrite: bool = False,
+    engine: str = "auto",
+    timeout: float | None = None,
+    serving: ServingSettings | None = None,
+    offline: bool = False,
+    report: Report = silent,
+) -> Webservice:
+    """Deploy models; `Model.deploy` says what each argument means."""
+    asked = order(workspace, models, inference_config, deployment_config, engine, timeout, serving, offline)
+    deployment.deploy(workspace, name, asked, overwrite=overwrite, report=report)
+    return Webservice(workspace, name)
+
+
+def order(
+    workspace: Workspace,
+    models: Sequence[Model | str],
+    inference_config: InferenceConfig | None = None,
+    deployment_config: DeploymentConfiguration | None = None,
+    engine: str = "auto",
+    timeout: float | None = None,
+    serving: ServingSettings | None = None,
+    offline: bool = False,
+) -> Order:
+    """What `deploy` would be asked for, as a value; `mldeploy.deployment.plan` says what it would do.
+
+    Raises:
+        UserErrorException: There is no inference configuration.
+        ModelNotFoundException: A model given as `name` or `name:version` is not registered.
+    """
+    if inference_config is None:
+        raise UserErrorException(
+            "an inference configuration is needed",
+            reason="deploying without one (v1's no-code deployment) comes with a later version",
+            hint='InferenceConfig(entry_script="score.py"), or --ic inferenceconfig.json',
+        )
+    return Order(
+        _models(workspace, models),
+        inference_config,
+        deployment_config or LocalWebservice.deploy_configuration(),
+        serving or ServingSettings(),
+        engine,
+        DEFAULT_TIMEOUT_S if timeout is None else timeout,
+        offline,
+    )
+
+
+def _order(workspace: Workspace, record: ServiceRecord) -> Order:
+    """What a recorded service was asked for."""
+    from mldeploy.inference_config import InferenceConfig
+
+    serving = dict(record.serving)
+    timeout = serving.pop("timeout")
+    return Order(
+        _models(workspace, record.model_ids),
+        InferenceConfig.deserialize(record.inference_config),
+        deserialize_configuration(record.deployment_config),
+        ServingSettings(**serving),
+        timeout=timeout,
+    )
+
+
+def _models(workspace: Workspace, models: Sequence[Model | str]) -> tuple[Model, ...]:
+    from mldeploy.model import Model
+
+    if isinstance(models, (str, Model)):
+        raise UserErrorException("'models' is a list", hint="models=[model]")
+    return tuple(
+        model
+        if isinstance(model, Model)
+        else Model(workspace, id=model)
+        if ":" in model
+        else Model(workspace, name=model)
+        for model in models
+    )
+
+
+def _given(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in arguments.items() if value is not None}
+
+
+def _has(labels: Mapping[str, str], wanted: Sequence[Any] | None) -> bool:
+    pairs = [(item, None) if isinstance(item, str) else (item[0], item[1]) for item in wanted or ()]
+    return all(key in labels and (value is None or labels[key] == value) for key, value in pairs)
