@@ -1,0 +1,61 @@
+# Two commands set up all they need on a machine that has a Python: `make demo` and `make test`.
+
+SHELL := bash
+.DEFAULT_GOAL := help
+UV := $(shell command -v uv || echo .tools/uv/bin/uv)
+PYTHON := .venv/bin/python
+SOURCES := $(shell find pytest_mldeploy backends emulators perf scripts/hatch_build.py pyproject.toml -name '*.py' -o -name '*.toml' -o -name '*.json' -o -name '*.csv' | grep -v /_serving/)
+EXTRAS := perf,postgres,blob
+
+# where a missing tool is a failure and not a skipped test
+ifeq ($(CI),true)
+export MLDEPLOY_REQUIRE ?= postgres,azurite
+endif
+
+.PHONY: help demo test lint docs benchmarks clean
+
+help:  ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/'
+
+demo: .venv/demo  ## train, register, deploy, score, test and delete a real model on this machine
+	@PATH="$(CURDIR)/.venv/bin:$$PATH" scripts/demo
+
+test: .venv/test lint  ## every test, against the built wheel
+	scripts/test-services
+	PATH="$(CURDIR)/.venv/bin:$$PATH" MLDEPLOY_WHEEL="$$(echo $(CURDIR)/dist/*.whl)" scripts/run-tests
+
+lint: .venv/test  ## ruff, mypy and the rule of the house
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+	.venv/bin/lint-imports --no-logo
+
+docs: .venv/test  ## the documentation as a site, in site/
+	$(UV) pip install -q --python $(PYTHON) --group docs
+	.venv/bin/mkdocs build --strict
+
+benchmarks: .venv/test  ## our figures, side by side with others'
+	for one in benchmarks/*.py; do PATH="$(CURDIR)/.venv/bin:$$PATH" $(PYTHON) $$one || exit 1; done
+
+clean:  ## all that was made here; the caches of uv and mldeploy stay
+	rm -rf .venv .tools dist site .demo .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+.tools/uv/bin/uv:
+	python3 -m venv .tools/uv
+	.tools/uv/bin/python -m pip install -q uv
+
+dist/.built: $(SOURCES) | $(UV)
+	rm -rf dist
+	$(UV) build -q --wheel
+	touch $@
+
+.venv/bin/python: | $(UV)
+	$(UV) venv -q --allow-existing --python '>=3.10,<3.14' .venv
+
+.venv/demo: dist/.built examples/diabetes/requirements.txt | .venv/bin/python
+	$(UV) pip install -q --python $(PYTHON) --reinstall-package pytest-mldeploy dist/*.whl -r examples/diabetes/requirements.txt
+	touch $@
+
+.venv/test: dist/.built pyproject.toml | .venv/bin/python
+	$(UV) pip install -q --python $(PYTHON) --reinstall-package pytest-mldeploy "$$(echo dist/*.whl)[$(EXTRAS)]" --group test --group lint
+	touch $@
