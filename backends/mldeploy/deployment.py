@@ -144,9 +144,7 @@ def deploy(
         handle={},
     )
     with _claimed(workspace, record, overwrite) as before:
-        made = package(
-            workspace, order.models, order.inference_config, offline=order.offline, report=report
-        )
+        made = package(workspace, order.models, order.inference_config, offline=order.offline, report=report)
         deployment = _deployment(workspace, name, made, order)
         if before and before.handle:
             handle = target_for(before.compute_type).update(before.handle, deployment, report)

@@ -54,6 +54,10 @@ class EnvironmentException(UserErrorException):
     """An environment cannot be resolved or installed; `reason` has the resolver's own words."""
 
 
+class NeedsImage(EnvironmentException):
+    """Only an image can satisfy this environment: a Dockerfile, a foreign base image, conda packages that pip has not."""
+
+
 class WorkspaceException(AzureMLException):
     """A workspace does not exist, cannot be read or written, or is of a newer version than this mldeploy."""
 
@@ -83,7 +87,13 @@ class WebserviceException(AzureMLException):
     """
 
     def __init__(
-        self, message: str, status_code: int | None = None, *, where: str = "", reason: str = "", hint: str = ""
+        self,
+        message: str,
+        status_code: int | None = None,
+        *,
+        where: str = "",
+        reason: str = "",
+        hint: str = "",
     ) -> None:
         super().__init__(message, where=where, reason=reason, hint=hint)
         self.status_code = status_code

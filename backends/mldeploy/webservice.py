@@ -21,7 +21,7 @@ from mldeploy.config.deployment import (
     deserialize_configuration,
 )
 from mldeploy.config.harness import ServingSettings
-from mldeploy.deployment import DEFAULT_TIMEOUT_S, Order, Plan
+from mldeploy.deployment import DEFAULT_TIMEOUT_S, Order
 from mldeploy.errors import UserErrorException, WebserviceException
 from mldeploy.events import Report, StateChanged, silent
 from mldeploy.store.services import ServiceRecord
@@ -165,7 +165,11 @@ class Webservice:
             init: v1's init container; the local target has none, so it has no log.
         """
         record, _ = self._look()
-        return "" if init or not record.handle else target_for(record.compute_type).logs(record.handle, num_lines)
+        return (
+            ""
+            if init or not record.handle
+            else target_for(record.compute_type).logs(record.handle, num_lines)
+        )
 
     # Waiting and scoring -----------------------------------------------------------------------------------------
 

@@ -117,7 +117,9 @@ def collect(entry_script: Path, source_directory: Path | None, report: Report = 
     files = tuple(sorted(_walk(root), key=lambda file: file.path))
     if relative not in {file.path for file in files}:
         raise UserErrorException(
-            f"the entry script {relative} is excluded by {_ignore_file(root)}", where=str(root), hint="let it in"
+            f"the entry script {relative} is excluded by {_ignore_file(root)}",
+            where=str(root),
+            hint="let it in",
         )
     source = Source(f"{name}/{relative}", name, files)
     _say_size(source, root, report)
@@ -148,7 +150,9 @@ def _source_file(path: Path, relative: str, root: Path) -> SourceFile:
         target = path.resolve()
         if not target.exists() or not target.is_relative_to(root):
             raise UserErrorException(
-                f"the link {relative} leaves the source directory" if target.exists() else f"the link {relative} is broken",
+                f"the link {relative} leaves the source directory"
+                if target.exists()
+                else f"the link {relative} is broken",
                 where=str(root),
                 reason=f"it points to {target}, which would not be there in a container",
                 hint="copy what it points to, or list the link in .amlignore",
