@@ -152,9 +152,7 @@ def deploy(
             handle = target.deploy(deployment, report)
         try:
             created = before.created_time if before else now
-            record = replace(
-                record, handle=dict(handle), package_digest=made.digest, created_time=created, owner=None
-            )
+            record = replace(record, handle=dict(handle), package_digest=made.digest, created_time=created, owner=None)
             workspace.store.services.put(record)
         except BaseException:
             target.delete(handle)

@@ -55,7 +55,7 @@ class EnvironmentException(UserErrorException):
 
 
 class NeedsImage(EnvironmentException):
-    """Only an image can satisfy this environment: a Dockerfile, a foreign base image, conda packages that pip has not."""
+    """Only an image can satisfy this environment: a Dockerfile, a foreign base image, conda packages pip has not."""
 
 
 class WorkspaceException(AzureMLException):

@@ -71,8 +71,6 @@ class Webservice:
     def __repr__(self) -> str:
         return f"{type(self).__name__}(workspace={self.workspace.name!r}, name={self.name!r})"
 
-    # What is recorded and what is seen ---------------------------------------------------------------------------
-
     def _look(self) -> tuple[ServiceRecord, Description]:
         seen = deployment.settle(self.workspace, self.name)
         if seen is None:
@@ -102,7 +100,7 @@ class Webservice:
 
     @property
     def compute_type(self) -> str:
-        """`Local`, `ACI`, `AKS`, …"""
+        """Where it runs: `Local`, `ACI`, `AKS`, …."""
         return self._look()[0].compute_type
 
     @property
@@ -165,13 +163,7 @@ class Webservice:
             init: v1's init container; the local target has none, so it has no log.
         """
         record, _ = self._look()
-        return (
-            ""
-            if init or not record.handle
-            else target_for(record.compute_type).logs(record.handle, num_lines)
-        )
-
-    # Waiting and scoring -----------------------------------------------------------------------------------------
+        return "" if init or not record.handle else target_for(record.compute_type).logs(record.handle, num_lines)
 
     def wait_for_deployment(
         self, show_output: bool = False, timeout_sec: float | None = None, *, report: Report = silent
@@ -198,9 +190,7 @@ class Webservice:
                 last = seen.state
                 report(StateChanged(self.name, last))
             if seen.state == "Healthy":
-                say(
-                    f'\nSucceeded\n{record.compute_type} service creation operation finished, operation "Succeeded"\n'
-                )
+                say(f'\nSucceeded\n{record.compute_type} service creation operation finished, operation "Succeeded"\n')
                 return
             if seen.state == "Failed":
                 say("\nFailed\n")
@@ -282,8 +272,6 @@ class Webservice:
             hint=f"mldeploy service get-logs -n {record.name}",
         )
 
-    # Changing ----------------------------------------------------------------------------------------------------
-
     def delete(self) -> None:
         """Stop the service and forget it; returns when it is gone.
 
@@ -326,7 +314,7 @@ class Webservice:
             tags: Only those with all of these, each `"key"` or `["key", "value"]`.
             properties: The same for properties.
         """
-        found = [
+        return [
             Webservice(workspace, record.name)
             for record in sorted(workspace.store.services.list(), key=lambda record: record.name)
             if (compute_type is None or record.compute_type.lower() == compute_type.lower())
@@ -335,7 +323,6 @@ class Webservice:
             and _has(record.tags, tags)
             and _has(record.properties, properties)
         ]
-        return found
 
 
 class LocalWebservice(Webservice):

@@ -94,9 +94,7 @@ def package(
     inference_config.validate()
     source = collect(inference_config.entry_script_path, inference_config.source_directory_path, report)
     environment = resolve(inference_config.environment, workspace.store.locks, offline=offline, report=report)
-    variables = (
-        dict(inference_config.environment.environment_variables) if inference_config.environment else {}
-    )
+    variables = dict(inference_config.environment.environment_variables) if inference_config.environment else {}
     parts = [source.digest(), environment.digest]
     parts += [f"{model.id}/{file.path}/{file.sha256}" for model in models for file in model.files]
     parts += [f"{name}={value}" for name, value in sorted(variables.items())]

@@ -134,8 +134,7 @@ def _walk(root: Path) -> Iterator[SourceFile]:
         kept = [
             name
             for name in folders
-            if not ignored.match_file((below / name).as_posix() + "/")
-            and not (here / name / "pyvenv.cfg").exists()
+            if not ignored.match_file((below / name).as_posix() + "/") and not (here / name / "pyvenv.cfg").exists()
         ]
         links = [name for name in kept if (here / name).is_symlink()]
         folders[:] = sorted(set(kept) - set(links))

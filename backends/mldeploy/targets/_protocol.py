@@ -14,9 +14,7 @@ from mldeploy.packaging.package import Package
 from mldeploy.targets.capabilities import Capability
 
 State = Literal["Transitioning", "Unhealthy", "Unschedulable", "Failed", "Healthy"]
-Handle = Mapping[
-    str, Any
-]  # what a target needs to find its deployment again; JSON, kept in the service's record
+Handle = Mapping[str, Any]  # what a target needs to find its deployment again; JSON, kept in the service's record
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-Capability = Literal[
-    "keys", "tokens", "tls", "traffic", "autoscale", "replicas", "grpc", "messages", "reload"
-]
+Capability = Literal["keys", "tokens", "tls", "traffic", "autoscale", "replicas", "grpc", "messages", "reload"]
 
 CAPABILITIES: dict[str, str] = {
     "keys": "two keys guard the scoring URI",

@@ -101,7 +101,7 @@ def test_both_documented_layouts(project: Path, tmp_path: Path) -> None:
     assert (app / "project" / "models" / "model1.onnx").read_text() == "models/model1.onnx"
     assert (app / "project" / "link" / "util.py").read_text() == "lib/util.py"
     assert not (app / "project" / "file-link").is_symlink()
-    assert not Path(os.readlink(app / "project" / "link")).is_absolute()
+    assert not (app / "project" / "link").readlink().is_absolute()
 
 
 def test_an_entry_called_as_its_folder_stays_the_folder(tmp_path: Path) -> None:
@@ -131,9 +131,7 @@ def test_the_digest_sees_every_change(project: Path, change) -> None:  # type: i
     assert collect(project / "score.py", project).digest() != before
 
 
-def test_a_large_folder_is_a_notice_that_names_the_largest(
-    project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_large_folder_is_a_notice_that_names_the_largest(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(source, "LARGE_BYTES", 10)
     events: list[Event] = []
     (project / "weights.bin").write_bytes(b"0" * 2_000_000)
