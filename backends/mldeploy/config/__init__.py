@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mldeploy.config.check import check
-    from mldeploy.config.deployment import DeploymentConfiguration, load_deployment_config
+    from mldeploy.config.deployment import DeploymentConfiguration
+    from mldeploy.config.deployment_file import load_deployment_config
     from mldeploy.config.environment import EnvironmentDefinition
     from mldeploy.config.findings import Finding
     from mldeploy.config.harness import HarnessConfig, load_harness
@@ -24,7 +25,7 @@ _HOME = {
     "HarnessConfig": "harness",
     "check": "check",
     "json_schema": "schemas",
-    "load_deployment_config": "deployment",
+    "load_deployment_config": "deployment_file",
     "load_harness": "harness",
     "load_inference_config": "inference",
 }

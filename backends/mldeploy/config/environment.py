@@ -7,14 +7,16 @@ All keys and default values of v1's scaffold are accepted, also those that only 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, Tag
 
-from mldeploy.config.sections import Section
+from mldeploy.config.sections import Section, by_shape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from mldeploy.config.sections import Way
 
 RESERVED_PREFIXES = ("Microsoft", "AzureML")
 """No environment of a user's may begin with these; they are for curated ones."""
@@ -81,10 +83,10 @@ class DockerDefinition(Section):
     arguments: list[str] = Field(default_factory=list)
     gpu_support: bool | None = None
 
-    def broken(self) -> Iterator[tuple[str, str]]:
+    def broken(self) -> Iterator[tuple[Way, str]]:
         """The image comes from one place."""
         if self.base_image and self.base_dockerfile:
-            yield "base_dockerfile", "excludes 'baseImage': set one of the two to null"
+            yield ("baseDockerfile",), "excludes 'baseImage': set one of the two to null"
 
 
 class PipDependencies(Section):
@@ -93,12 +95,19 @@ class PipDependencies(Section):
     pip: list[str]
 
 
+Dependency = Annotated[
+    Annotated[str, Tag("text")] | Annotated[PipDependencies, Tag("object")],
+    by_shape('expected text or an object like {"pip": ["numpy"]}'),
+]
+"""A conda package, or the list of pip packages."""
+
+
 class CondaDefinition(Section):
     """`python.condaDependencies`: a conda environment file as JSON."""
 
     name: str | None = None
     channels: list[str] | None = None
-    dependencies: list[str | PipDependencies] = Field(default_factory=list)
+    dependencies: list[Dependency] = Field(default_factory=list)
     prefix: str | None = None
 
 
@@ -111,10 +120,10 @@ class PythonDefinition(Section):
     conda_dependencies_file: str | None = None
     base_conda_environment: str | None = None
 
-    def broken(self) -> Iterator[tuple[str, str]]:
+    def broken(self) -> Iterator[tuple[Way, str]]:
         """The packages come from one place."""
         if self.conda_dependencies and self.conda_dependencies_file:
-            yield "conda_dependencies_file", "excludes 'condaDependencies': set one of the two to null"
+            yield ("condaDependenciesFile",), "excludes 'condaDependencies': set one of the two to null"
 
 
 class SparkPackage(Section):
@@ -132,7 +141,7 @@ class SparkDefinition(Section):
     packages: list[SparkPackage] = Field(default_factory=list)
     precache_packages: bool = True
 
-    def broken(self) -> Iterator[tuple[str, str]]:
+    def broken(self) -> Iterator[tuple[Way, str]]:
         """What would be ignored is refused."""
         if self.repositories or self.packages:
             yield (
@@ -174,7 +183,7 @@ class EnvironmentDefinition(Section):
 
     @property
     def needs_image(self) -> str | None:
-        """Why only an image can satisfy this environment, in words that follow "because"; None if none is needed."""
+        """Why this needs an image of its own, in words that follow "because"; None if it does not."""
         docker = self.docker
         if docker.base_dockerfile:
             return "it has a Dockerfile (docker.baseDockerfile)"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, model_validator
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
@@ -19,15 +19,42 @@ RULES = "mldeploy_rules"
 """The type of the one pydantic error that carries all broken rules of a model in `ctx["broken"]`."""
 
 
+SHAPE = "mldeploy_shape"
+"""The type of the error for a value that is of none of the kinds its key may have."""
+
+Way = tuple[str | int, ...]
+
+
+def by_shape(expected: str) -> Discriminator:
+    """Chooses among the members of a union tagged "text", "list" and "object" by the value's JSON type.
+
+    Args:
+        expected: What to say when it is none of them: "expected text or an object".
+    """
+    return Discriminator(_shape, custom_error_type=SHAPE, custom_error_message=expected)
+
+
+def _shape(value: Any) -> str | None:
+    for kind, name in ((str, "text"), (list, "list"), (dict | BaseModel, "object")):
+        if isinstance(value, kind):
+            return name
+    return None
+
+
 class Section(BaseModel):
     """An object in a config file: camelCase keys in the file, snake_case attributes in Python."""
 
     model_config = ConfigDict(
-        alias_generator=to_camel, populate_by_name=True, extra="forbid", strict=True, frozen=True
+        alias_generator=to_camel,
+        populate_by_name=True,
+        extra="forbid",
+        strict=True,
+        frozen=True,
+        allow_inf_nan=False,
     )
 
-    def broken(self) -> Iterator[tuple[str, str]]:
-        """Yields every rule between keys that does not hold: the attribute to point at, and what is wrong."""
+    def broken(self) -> Iterator[tuple[Way, str]]:
+        """Yields every rule between keys that does not hold: the key to point at, and what is wrong."""
         yield from ()
 
     @model_validator(mode="after")
