@@ -1,1 +1,1 @@
-"""placeholder"""
+"""The tables and files behind a workspace."""

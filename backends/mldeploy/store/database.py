@@ -1,0 +1,182 @@
+"""One database: opening it, reading, writing, and what its failures mean to a person.
+
+Connections are not pooled. Opening SQLite takes a fraction of a millisecond, and nothing is left open
+across a fork or at exit.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, NullPool, create_engine, event, text
+from sqlalchemy.exc import DBAPIError
+
+from mldeploy.errors import WorkspaceException
+
+BUSY_TIMEOUT = 60.0
+
+
+class Database:
+    """A registry database.
+
+    Args:
+        engine: SQLAlchemy's engine.
+        shown: How messages name it: a file, or a URL without credentials.
+
+    Attributes:
+        shown: As given.
+    """
+
+    def __init__(self, engine: Engine, shown: str) -> None:
+        self._engine = engine
+        self.shown = shown
+
+    @property
+    def is_postgres(self) -> bool:
+        """Whether it is PostgreSQL rather than SQLite."""
+        return self._engine.dialect.name == "postgresql"
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """One consistent view of the tables.
+
+        Raises:
+            WorkspaceException: The database cannot be read; the message names it and what to type.
+        """
+        with self._transaction("BEGIN") as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """One change, whole or not at all. SQLite's writers wait for each other before they read anything.
+
+        Raises:
+            WorkspaceException: The database cannot be written; the message names it and what to type.
+        """
+        with self._transaction("BEGIN IMMEDIATE") as connection:
+            yield connection
+
+    def keep_write_ahead_log(self) -> None:
+        """Let SQLite's readers go on while one writes; the file remembers it."""
+        with self._engine.connect().execution_options(begin="SELECT 1") as connection:
+            connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+
+    @contextmanager
+    def _transaction(self, begin: str) -> Iterator[Connection]:
+        try:
+            with self._engine.connect().execution_options(begin=begin) as connection, connection.begin():
+                yield connection
+        except DBAPIError as error:
+            raise self._explained(error) from None
+
+    def _explained(self, error: DBAPIError) -> WorkspaceException:
+        reason = str(error.orig).strip()
+        for sign, message, hint in _SQLITE_FAILURES:
+            if not self.is_postgres and sign in reason:
+                return WorkspaceException(message, where=self.shown, reason=reason, hint=hint.format(self.shown))
+        return WorkspaceException(
+            "the workspace's database cannot be used",
+            where=self.shown,
+            reason=reason,
+            hint="see that the database can be reached and that this user may read and write it",
+        )
+
+
+_SQLITE_FAILURES = (
+    (
+        "locked",
+        "the workspace is locked: another process has been writing to it all the while",
+        "end the process that `fuser {0}` names, or wait for it",
+    ),
+    (
+        "readonly",
+        "the workspace is read-only",
+        "chmod u+w {0} and its folder, or set MLDEPLOY_STORE to a folder that can be written",
+    ),
+    (
+        "unable to open",
+        "the workspace cannot be opened",
+        "see that {0} and its folder can be read and written, or set MLDEPLOY_STORE to another folder",
+    ),
+    ("disk is full", "the disk is full", "free some space, then run `mldeploy workspace gc`"),
+    ("disk I/O error", "the disk cannot be read or written", "see that the disk of {0} is sound and has space"),
+    (
+        "malformed",
+        "the workspace's database is damaged",
+        "put back a copy of {0}, or move it away to begin an empty workspace",
+    ),
+    (
+        "not a database",
+        "the workspace's database is damaged: it is no SQLite file",
+        "put back a copy of {0}, or move it away to begin an empty workspace",
+    ),
+)
+
+
+def sqlite(path: Path) -> Database:
+    """The SQLite database in a file.
+
+    Args:
+        path: The file; it is made when it is first written to. Writers wait `BUSY_TIMEOUT` seconds for each
+            other.
+
+    Returns:
+        The database; nothing is opened yet.
+    """
+
+    def connect() -> sqlite3.Connection:
+        return sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
+
+    engine = create_engine("sqlite://", creator=connect, poolclass=NullPool)
+    event.listen(engine, "connect", _foreign_keys)
+    event.listen(engine, "begin", _begin)
+    return Database(engine, str(path))
+
+
+def _foreign_keys(connection: Any, record: object) -> None:  # noqa: ARG001  (SQLAlchemy's signature)
+    connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _begin(connection: Connection) -> None:
+    # Python's own handling begins late and never IMMEDIATE; a reader that turns writer then fails at once.
+    connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))
+
+
+def postgres(url: str, shown: str) -> Database:
+    """A PostgreSQL database.
+
+    Args:
+        url: `postgresql+psycopg://…`, with the password if there is one.
+        shown: The same without credentials, for messages.
+
+    Returns:
+        The database; nothing is opened yet.
+
+    Raises:
+        WorkspaceException: psycopg is not installed.
+    """
+    try:
+        engine = create_engine(url, poolclass=NullPool, hide_parameters=True)
+    except ModuleNotFoundError:
+        raise WorkspaceException(
+            "a store in PostgreSQL needs psycopg",
+            where=shown,
+            hint='pip install "pytest-mldeploy[postgres]"',
+        ) from None
+    return Database(engine, shown)
+
+
+def lock_table(connection: Connection, table: str, mode: str) -> None:
+    """Take a PostgreSQL table lock till the transaction ends; SQLite's writers already wait for each other.
+
+    Args:
+        connection: Inside `Database.write`.
+        table: Its name.
+        mode: PostgreSQL's word, such as `EXCLUSIVE`.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(text(f"LOCK TABLE {table} IN {mode} MODE"))

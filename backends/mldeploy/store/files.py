@@ -1,0 +1,74 @@
+"""Content-addressed files: what every place for models' bytes can do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file that is to be stored.
+
+    Args:
+        path: Its name in the model, relative and with `/`.
+        file: Where its bytes are now.
+        size: Bytes.
+    """
+
+    path: str
+    file: Path
+    size: int
+
+
+@dataclass(frozen=True)
+class Content:
+    """The bytes of a file, by what they are.
+
+    Args:
+        sha256: Hex.
+        size: Bytes.
+    """
+
+    sha256: str
+    size: int
+
+
+class Vanished(Exception):
+    """Bytes that were there have been swept away in between: they have to be stored again."""
+
+
+class Staging(Protocol):
+    """Files on their way in: hashed, and stored as far as nobody can see them yet."""
+
+    def add(self, file: Path, progress: Callable[[int], None]) -> Content:
+        """Hash and store a file in one pass; `progress` is told of every block's bytes."""
+        ...
+
+    def keep(self) -> None:
+        """Put all of them in their places. Runs while nothing can sweep; raises `Vanished`."""
+        ...
+
+
+class Files(Protocol):
+    """A place for bytes."""
+
+    def staging(self) -> AbstractContextManager[Staging]:
+        """Begin to store files; what was not kept is gone when the context ends."""
+        ...
+
+    def fetch(self, sha256: str, target: Path, *, link: bool = True) -> None:
+        """Write a file's bytes to `target`, as a hard link where that can be and `link` allows it."""
+        ...
+
+    def sweep(self, wanted: Collection[str]) -> int:
+        """Remove all other bytes, but none that a living process is storing; the number of bytes freed."""
+        ...
+
+
+def total(sources: Iterable[Source]) -> int:
+    """The bytes of all sources."""
+    return sum(source.size for source in sources)

@@ -1,0 +1,178 @@
+"""The services of a workspace, as recorded: what was asked for, and who is at work on it.
+
+What a service is doing right now is not here; it is seen from the engine.
+"""
+
+from __future__ import annotations
+
+import builtins
+from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+from sqlalchemy import delete, insert, select, update
+
+from mldeploy.errors import WebserviceException
+from mldeploy.store.database import lock_table
+from mldeploy.store.owners import alive
+from mldeploy.store.tables import services
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, RowMapping
+
+    from mldeploy.store.database import Database
+
+Operation = Literal["Running", "Succeeded", "Failed"]
+
+
+@dataclass(frozen=True)
+class ServiceRecord:
+    """One service.
+
+    Args:
+        name: Unique in the workspace.
+        compute_type: v1's word, such as `Local`.
+        engine: What runs it, such as `process`.
+        created_time: UTC.
+        updated_time: UTC; when this record was last written.
+        package_digest: sha256 of the package, hex.
+        operation: How its last deployment or update stands.
+        operation_id: A UUID.
+        description: The user's text.
+        tags: May change.
+        properties: Only added to.
+        model_ids: `name:version` of each registered model in it.
+        inference_config: As JSON.
+        deployment_config: As JSON.
+        serving: The serving settings as JSON.
+        owner: The process that prepares the operation (`store.owners.this_process`); None from the moment the
+            engine runs it.
+        error: The error object of v1's services, if the operation failed.
+        handle: What the engine needs to find it again.
+    """
+
+    name: str
+    compute_type: str
+    engine: str
+    created_time: datetime
+    updated_time: datetime
+    package_digest: str
+    operation: Operation
+    operation_id: str
+    description: str | None = None
+    tags: dict[str, str] = field(default_factory=dict)
+    properties: dict[str, str] = field(default_factory=dict)
+    model_ids: tuple[str, ...] = ()
+    inference_config: dict[str, Any] = field(default_factory=dict)
+    deployment_config: dict[str, Any] = field(default_factory=dict)
+    serving: dict[str, Any] = field(default_factory=dict)
+    owner: dict[str, Any] | None = None
+    error: dict[str, Any] | None = None
+    handle: dict[str, Any] = field(default_factory=dict)
+
+
+class ServiceTable:
+    """The services of one workspace.
+
+    Args:
+        database: The registry.
+        workspace_id: The workspace's row.
+    """
+
+    def __init__(self, database: Database, workspace_id: int) -> None:
+        self._database = database
+        self._workspace_id = workspace_id
+
+    def begin(self, record: ServiceRecord, overwrite: bool) -> ServiceRecord | None:
+        """Begin an operation on a service: only one process can, whoever asks at the same time.
+
+        A first deployment whose process has died is taken over. The handle of a service that is replaced is
+        kept until the new one's is put in its place, so that nobody's death on the way can lose a running one.
+
+        Args:
+            record: What to write, with operation `Running` and the owner that runs it.
+            overwrite: Whether a service of that name may be replaced.
+
+        Returns:
+            The record as it was before; None where there was none.
+
+        Raises:
+            WebserviceException: With status 409: another operation is in progress, or the service exists and
+                may not be overwritten.
+        """
+        with self._database.write() as connection:
+            lock_table(connection, "services", "SHARE ROW EXCLUSIVE")
+            found = self._find(connection, record.name)
+            if found is None:
+                connection.execute(insert(services).values(self._row(record)))
+                return None
+            self._refuse_conflict(found, overwrite)
+            self._write(connection, replace(record, handle=found.handle, created_time=found.created_time))
+            return found
+
+    def put(self, record: ServiceRecord) -> None:
+        """Write the record of a service that is there.
+
+        Args:
+            record: The whole of it.
+
+        Raises:
+            WebserviceException: With status 404: it was deleted meanwhile.
+        """
+        with self._database.write() as connection:
+            if not self._write(connection, record):
+                raise WebserviceException(f"service {record.name} was deleted meanwhile", 404, where=record.name)
+
+    def get(self, name: str) -> ServiceRecord | None:
+        """The record of a service, None if there is none."""
+        with self._database.read() as connection:
+            return self._find(connection, name)
+
+    def list(self) -> builtins.list[ServiceRecord]:
+        """All services, by name."""
+        query = select(services).where(services.c.workspace_id == self._workspace_id).order_by(services.c.name)
+        with self._database.read() as connection:
+            return [_record(row) for row in connection.execute(query).mappings()]
+
+    def delete(self, name: str) -> None:
+        """Forget a service; nothing happens if there is none."""
+        with self._database.write() as connection:
+            connection.execute(delete(services).where(*self._is(name)))
+
+    def _is(self, name: str) -> tuple[Any, ...]:
+        return services.c.workspace_id == self._workspace_id, services.c.name == name
+
+    def _find(self, connection: Connection, name: str) -> ServiceRecord | None:
+        row = connection.execute(select(services).where(*self._is(name))).mappings().first()
+        return _record(row) if row else None
+
+    def _write(self, connection: Connection, record: ServiceRecord) -> bool:
+        statement = update(services).where(*self._is(record.name)).values(self._row(record))
+        return connection.execute(statement).rowcount > 0
+
+    def _row(self, record: ServiceRecord) -> dict[str, Any]:
+        return {**asdict(record), "workspace_id": self._workspace_id}
+
+    @staticmethod
+    def _refuse_conflict(found: ServiceRecord, overwrite: bool) -> None:
+        if found.operation == "Running" and alive(found.owner, found.updated_time):
+            raise WebserviceException(
+                f"service {found.name} cannot be changed: another operation is in progress",
+                409,
+                where=found.name,
+                reason=f"process {found.owner and found.owner['pid']}, since {found.updated_time:%H:%M:%S} UTC",
+                hint="wait for it to end, then try again",
+            )
+        interrupted = found.owner is not None and not found.handle
+        if not interrupted and not overwrite:
+            raise WebserviceException(
+                f"there is already a service with name {found.name} in this workspace",
+                409,
+                where=found.name,
+                hint=f"--overwrite (overwrite=True) replaces it; `mldeploy service delete {found.name}` removes it",
+            )
+
+
+def _record(row: RowMapping) -> ServiceRecord:
+    values = {item.name: row[item.name] for item in fields(ServiceRecord)}
+    return ServiceRecord(**{**values, "model_ids": tuple(values["model_ids"])})
