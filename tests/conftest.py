@@ -1,0 +1,42 @@
+"""What all tests share: a store of their own, and one small environment that services run in."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+class NoLocks:
+    """Environment locks that nobody keeps; the cache keeps them all the same."""
+
+    def get(self, key: str) -> str | None:
+        """Nothing is known."""
+        return None
+
+    def put(self, key: str, text: str) -> None:
+        """Nothing is kept."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """No test touches a person's own workspaces; commands started by tests inherit the setting."""
+    folder = tmp_path_factory.mktemp("store")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("MLDEPLOY_") and name not in _KEPT]:
+            patch.delenv(name)
+        patch.setenv("MLDEPLOY_STORE", str(folder))
+        yield folder
+
+
+_KEPT = {"MLDEPLOY_CACHE", "MLDEPLOY_REQUIRE", "MLDEPLOY_WHEEL"}
+
+
+@pytest.fixture(scope="session")
+def serving_python() -> Path:
+    """The interpreter of an environment that has the scoring server and nothing else of ours."""
+    from mldeploy.packaging.environments import install, resolve
+
+    return install(resolve(None, NoLocks()))
