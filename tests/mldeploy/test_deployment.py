@@ -247,17 +247,12 @@ def test_a_target_that_is_not_built_says_so(workspace: Workspace, script: Path) 
         deployed(workspace, script, engine="docker")
 
 
-@pytest.mark.parametrize("stage", ["install", "package", "start"])
+@pytest.mark.parametrize("stage", ["package", "start"])
 def test_ctrl_c_on_the_way_leaves_nothing(workspace: Workspace, script: Path, stage: str, tmp_path: Path) -> None:
     def interrupt(event: Event) -> None:
         if getattr(event, "name", "") == stage:
             raise KeyboardInterrupt
 
-    if stage == "install":
-        from mldeploy.packaging import environments
-
-        stage = "resolve"
-        assert environments.resolve
     with pytest.raises(KeyboardInterrupt):
         Model.deploy(workspace, "echo", [], InferenceConfig(str(script)), report=interrupt)
     assert Webservice.list(workspace) == []
