@@ -1,0 +1,118 @@
+"""One question to `uv` (what was asked, for which Python and machine) and the lock that answers it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mldeploy.packaging import serving_wheel, uv
+from mldeploy.packaging.requirements import local_files
+
+if TYPE_CHECKING:
+    from mldeploy.packaging.pythons import Python
+    from mldeploy.packaging.requirements import Wanted
+
+_PLAIN_OUTPUT = (
+    "--generate-hashes",
+    "--no-header",
+    "--no-annotate",
+    "--no-emit-index-url",
+    "--no-emit-find-links",
+    "--quiet",
+)
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is resolved once.
+
+    Args:
+        wanted: The packages asked for.
+        python: The interpreter they are for.
+        machine: Operating system and processor.
+        present: `NAME==VERSION` of what the interpreter has already and keeps.
+    """
+
+    wanted: Wanted
+    python: Python
+    machine: str
+    present: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """The lock's name in the workspace and in the cache: 64 hexadecimal digits.
+
+        The interpreter's path is not in it, the bytes of local wheels are.
+        """
+        wheel = serving_wheel.serving_wheel()
+        parts = [
+            self.python.version,
+            self.machine,
+            self.wanted.requirements,
+            self.wanted.constraints,
+            self.wanted.options,
+            self.wanted.filled,
+            self.present,
+            wheel.requires,
+            [hashlib.sha256(path.read_bytes()).hexdigest() for path in local_files(self.wanted)],
+        ]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def answer(question: Question, *, offline: bool = False, refresh: bool = False) -> str:
+    """Ask `uv` for the lock.
+
+    Args:
+        question: What to resolve.
+        offline: Use only what uv has in its cache.
+        refresh: Look at the indexes anew, whatever the cache says.
+
+    Returns:
+        Requirements with hashes: no index, no credentials, and not our own wheel.
+
+    Raises:
+        uv.UvFailure: It has no solution, or an index cannot be reached.
+    """
+    wheel = serving_wheel.serving_wheel()
+    kept_out = [serving_wheel.NAME, *(pin.split("==")[0] for pin in question.present)]
+    lock = compile_requirements(
+        (*question.wanted.requirements, wheel.requirement(filled=question.wanted.filled)),
+        (*question.wanted.constraints, *question.present),
+        question.python.interpreter,
+        *_PLAIN_OUTPUT,
+        *(argument for name in kept_out for argument in ("--no-emit-package", name)),
+        *question.wanted.options,
+        *(["--offline"] if offline else []),
+        *(["--refresh"] if refresh else []),
+    )
+    # an own `emit-…` in uv.toml must not carry an index into the lock
+    return "".join(line for line in lock.splitlines(keepends=True) if not re.match(r"-|\s*#", line))
+
+
+def compile_requirements(
+    requirements: tuple[str, ...], constraints: tuple[str, ...], interpreter: str, *arguments: str
+) -> str:
+    """Run `uv pip compile`.
+
+    Args:
+        requirements: Lines to resolve.
+        constraints: Lines that bound them.
+        interpreter: The Python they are for.
+        arguments: Further arguments.
+
+    Returns:
+        What uv prints.
+
+    Raises:
+        uv.UvFailure: It ended with an error.
+    """
+    with tempfile.TemporaryDirectory(prefix="mldeploy-resolve-") as scratch:
+        asked, bounds = Path(scratch, "requirements.in"), Path(scratch, "constraints.in")
+        asked.write_text("".join(f"{line}\n" for line in requirements), encoding="utf-8")
+        bounds.write_text("".join(f"{line}\n" for line in constraints), encoding="utf-8")
+        return uv.run("pip", "compile", str(asked), "--constraints", str(bounds), "--python", interpreter, *arguments)
