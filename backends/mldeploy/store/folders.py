@@ -12,13 +12,16 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from sqlalchemy import insert
+
 from mldeploy.errors import WorkspaceException
 from mldeploy.store import schema
 from mldeploy.store.catalog import Details, Identity
 from mldeploy.store.database import sqlite
 from mldeploy.store.local_files import LocalFiles
 from mldeploy.store.places import FolderStore
-from mldeploy.store.store import Store, add_workspace, find_workspace
+from mldeploy.store.store import Store, find_workspace, workspace_row
+from mldeploy.store.tables import workspaces
 
 DATABASE = "workspace.db"
 FILES = "files"
@@ -101,7 +104,7 @@ def _fill(folder: Path, identity: Identity, details: Details) -> None:
     database.keep_write_ahead_log()
     with database.write() as connection:
         schema.create(connection)
-        add_workspace(connection, identity, details)
+        connection.execute(insert(workspaces).values(workspace_row(identity, details)))
 
 
 def _umask() -> int:

@@ -118,7 +118,7 @@ class ModelTable:
         for _ in range(_TRIES):
             try:
                 return self._register(draft, sources, report)
-            except Vanished:  # noqa: PERF203  (storing again is the whole point)
+            except Vanished:
                 continue
             except OSError as error:
                 raise self._explained(error) from None

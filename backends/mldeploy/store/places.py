@@ -91,6 +91,13 @@ def store_location(store: str | None = None) -> FolderStore | DatabaseStore:
     return _database_store(setting)
 
 
+def local_folder(files: str) -> Path | None:
+    """The folder that a file location names, None if it is a place of another kind."""
+    if files.startswith("file://"):
+        return Path(files.removeprefix("file://"))
+    return None if _is_url(files) else Path(files).expanduser().absolute()
+
+
 def _is_url(setting: str) -> bool:
     return "://" in setting
 

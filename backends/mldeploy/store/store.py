@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import select
 
 from mldeploy.errors import WorkspaceException
 from mldeploy.store import tables
@@ -15,7 +16,7 @@ from mldeploy.store.models import ModelTable
 from mldeploy.store.services import ServiceTable
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement, Connection
+    from sqlalchemy import ColumnElement
 
     from mldeploy.store.catalog import Identity
     from mldeploy.store.database import Database
@@ -55,25 +56,15 @@ class Store:
             return Details(*connection.execute(query.where(table.c.id == self._workspace_id)).one())
 
 
-def add_workspace(connection: Connection, identity: Identity, details: Details) -> None:
-    """Write a workspace's row.
-
-    Args:
-        connection: Inside `Database.write`.
-        identity: The workspace.
-        details: What else is known; its creation time is now.
-    """
-    connection.execute(
-        insert(tables.workspaces).values(
-            subscription_id=identity.subscription_id,
-            resource_group=identity.resource_group,
-            name=identity.name,
-            location=details.location,
-            friendly_name=details.friendly_name,
-            tags=details.tags,
-            created_time=datetime.now(timezone.utc),
-        )
-    )
+def workspace_row(identity: Identity, details: Details) -> dict[str, Any]:
+    """A new workspace's row; its creation time is now."""
+    return {
+        **asdict(identity),
+        "location": details.location,
+        "friendly_name": details.friendly_name,
+        "tags": details.tags,
+        "created_time": datetime.now(timezone.utc),
+    }
 
 
 def find_workspace(database: Database, identity: Identity) -> int:

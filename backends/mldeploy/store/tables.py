@@ -6,6 +6,7 @@ A change here needs a migration beside it in `migrations/versions`, and the new 
 from __future__ import annotations
 
 from datetime import datetime, timezone
+
 from sqlalchemy import (
     JSON,
     BigInteger,
