@@ -1,0 +1,63 @@
+"""`AMLResponse`, and how any werkzeug (so also Flask) response becomes an answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from werkzeug.wrappers import Response
+
+from mldeploy_serving.messages import Answer
+
+# said by the server itself
+_HOP_BY_HOP = {"connection", "content-length", "date", "keep-alive", "transfer-encoding", "upgrade"}
+
+
+class AMLResponse(Response):
+    """What a script returns to decide status, headers and body itself.
+
+    Args:
+        message: The body; None is `{}`.
+        status_code: The HTTP status.
+        response_headers: More headers; a value with commas becomes a header for each part.
+        json_str: Write `message` as JSON.
+        run_function_failed: The `x-ms-run-function-failed` header.
+    """
+
+    default_mimetype = "text/html"  # Flask's
+
+    def __init__(
+        self,
+        message: Any,
+        status_code: int,
+        response_headers: Mapping[str, str] | None = None,
+        json_str: bool = False,
+        run_function_failed: bool = False,
+    ) -> None:
+        given = response_headers or {}
+        if message is None or json_str:
+            body = json.dumps({} if message is None else message)
+            super().__init__(body, status=status_code, mimetype="application/json")
+        else:
+            super().__init__(message, status=status_code)
+            if any(name.lower() == "content-type" for name in given):
+                self.headers.remove("Content-Type")
+        self.headers["x-ms-run-function-failed"] = str(run_function_failed)
+        for name, values in given.items():
+            for value in values.split(","):
+                self.headers.add(name, value.strip())
+
+
+def to_answer(response: Response, exec_ms: float) -> Answer:
+    """The answer that `response` asks for; a status of 500 or more counts as failed, whatever it says."""
+    if response.status_code >= 500:
+        response.headers["x-ms-run-function-failed"] = "True"
+    with response:
+        body = b"".join(response.iter_encoded())
+    headers = tuple(
+        (name.encode("latin-1"), value.encode("latin-1"))
+        for name, value in response.headers
+        if name.lower() not in _HOP_BY_HOP
+    )
+    return Answer(response.status_code, body, None, exec_ms=exec_ms, headers=headers)

@@ -1,0 +1,131 @@
+"""From what `run()` returns to the bytes of the answer.
+
+What JSON can hold is written as `json.dumps` writes it, byte for byte, as the official server does. What it
+cannot hold, and the official server answers with 500, is turned into the nearest that JSON can hold.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import datetime
+import decimal
+import enum
+import json
+import math
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import PurePath
+from typing import Any
+
+_SIMPLE = (str, int, float, bool, type(None))
+
+
+class Encoder:
+    """Writes results as JSON.
+
+    Args:
+        nan_as_null: NaN and Infinity are written as `null`; else as `json.dumps` does, which is not JSON.
+    """
+
+    def __init__(self, *, nan_as_null: bool = False) -> None:
+        self._nan_as_null = nan_as_null
+        self._write = json.JSONEncoder(default=plain, allow_nan=not nan_as_null).encode
+
+    def encode(self, value: Any) -> bytes:
+        """JSON for `value`.
+
+        Raises:
+            TypeError: It holds an object that JSON has nothing for.
+            ValueError: It holds itself.
+
+        Examples:
+            >>> Encoder().encode({"of": (1, float("nan"))})
+            b'{"of": [1, NaN]}'
+            >>> Encoder(nan_as_null=True).encode({"at": datetime.date(2021, 1, 31), "of": [float("inf")]})
+            b'{"at": "2021-01-31", "of": [null]}'
+        """
+        if value is None:
+            return b"{}"
+        try:
+            return self._write(value).encode()
+        except (TypeError, ValueError):
+            # keys that are no text, or NaN: rare enough to be looked for only now
+            return self._write(_rebuilt(value, self._nan_as_null)).encode()
+
+
+def plain(value: Any) -> Any:
+    """The nearest to `value` that is nearer to JSON.
+
+    Raises:
+        TypeError: There is none.
+    """
+    for types, convert in _CONVERSIONS:
+        if isinstance(value, types):
+            return convert(value)
+    kind = type(value)
+    if isinstance(value, type):
+        raise TypeError(f"run() returned the class {value.__name__}, which JSON has nothing for")
+    if dataclasses.is_dataclass(value):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    # numpy, pandas, torch, pydantic and the like are known by what they can do: none of them is imported here
+    if kind.__module__.startswith("numpy") and getattr(value, "dtype", None) is not None:
+        return _numpy(value)
+    if kind.__name__ == "NAType":
+        return None
+    if kind.__name__ == "DataFrame" and hasattr(kind, "to_dict"):
+        return value.to_dict(orient="records")
+    for name in ("tolist", "model_dump", "to_dicts", "to_dict"):
+        if hasattr(kind, name):
+            return getattr(value, name)()
+    if isinstance(value, Iterable):
+        return list(value)
+    raise TypeError(f"run() returned a {kind.__name__}, which JSON has nothing for")
+
+
+def _numpy(value: Any) -> Any:
+    """Times come out of `tolist()` as integers unless they are in microseconds."""
+    times = {"M": "datetime64[us]", "m": "timedelta64[us]"}
+    return (value.astype(times[value.dtype.kind]) if value.dtype.kind in times else value).tolist()
+
+
+def _instant(value: datetime.date | datetime.time) -> str | None:
+    text = value.isoformat()
+    return None if text == "NaT" else text
+
+
+def _seconds(value: datetime.timedelta) -> float | None:
+    seconds = value.total_seconds()
+    return None if math.isnan(seconds) else seconds
+
+
+_CONVERSIONS: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
+    ((datetime.date, datetime.time), _instant),
+    (datetime.timedelta, _seconds),
+    ((bytes, bytearray, memoryview), lambda value: base64.b64encode(value).decode()),
+    ((set, frozenset), list),
+    (decimal.Decimal, float),
+    (enum.Enum, lambda value: value.value),
+    ((uuid.UUID, PurePath), str),
+    (Mapping, dict),
+)
+
+
+def _rebuilt(value: Any, nan_as_null: bool) -> Any:
+    """`value` with keys that are text; other objects are left to `plain`, and looked into as well."""
+    if isinstance(value, float):
+        return None if nan_as_null and not math.isfinite(value) else value
+    if isinstance(value, _SIMPLE):
+        return value
+    if isinstance(value, dict):
+        return {_key(key): _rebuilt(each, nan_as_null) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_rebuilt(each, nan_as_null) for each in value]
+    return _rebuilt(plain(value), nan_as_null)
+
+
+def _key(key: Any) -> Any:
+    if isinstance(key, _SIMPLE):
+        return key
+    near = plain(key) if not isinstance(key, tuple) else str(key)
+    return near if isinstance(near, _SIMPLE) else str(near)

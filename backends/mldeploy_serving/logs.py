@@ -1,0 +1,121 @@
+"""The worker's log: on stdout, in UTC, one record a line, in the official server's format.
+
+`print()` goes through it too, so that every line of a script carries the id of the request it was printed for.
+"""
+
+from __future__ import annotations
+
+import builtins
+import logging
+import os
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any
+
+LOGGER = logging.getLogger("mldeploy")
+NO_REQUEST = "00000000-0000-0000-0000-000000000000"
+_OWN_FOLDER = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120 - compared with code file names
+# frames before the user's own: ours, and the wrappers of `inference-schema`'s decorators
+_PLUMBING = (os.sep + "wrapt" + os.sep, os.sep + "inference_schema" + os.sep)
+
+_print = builtins.print
+_print_logger = logging.getLogger("mldeploy.print")
+
+
+class CurrentRequest:
+    """The request that `run()` works on now; one at a time, whichever thread of the script prints."""
+
+    id = NO_REQUEST
+
+
+class _Formatter(logging.Formatter):
+    converter = time.gmtime
+
+
+def configure() -> None:
+    """Send the `mldeploy` loggers and `print()` to stdout."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(_Formatter("%(asctime)s %(levelname).1s [%(process)d] %(name)s - %(message)s"))
+    LOGGER.addHandler(handler)
+    LOGGER.setLevel(logging.INFO)
+    LOGGER.propagate = False
+    builtins.print = _print_with_request_id
+
+
+def _print_with_request_id(
+    *objects: object, sep: str | None = None, end: str | None = None, file: Any = None, flush: bool = False
+) -> None:
+    if file is None or file is sys.stdout:
+        text = (" " if sep is None else sep).join(map(str, objects))
+        _print_logger.info("%s %s", CurrentRequest.id, text)
+    else:
+        _print(*objects, sep=sep, end=end, file=file, flush=flush)
+
+
+def describe(error: BaseException) -> str:
+    """An exception's traceback, from the first line of the user's own code on."""
+    return "".join(traceback.format_exception(type(error), error, _from_users_code(error.__traceback__))).rstrip()
+
+
+def in_users_code(frame: TracebackType) -> bool:
+    """Whether a traceback entry is beyond this package, import machinery and decorators' wrappers."""
+    return _is_users(frame.tb_frame.f_code.co_filename)
+
+
+def _is_users(file: str) -> bool:
+    return not (file.startswith((_OWN_FOLDER, "<frozen ")) or any(part in file for part in _PLUMBING))
+
+
+def entries(trace: TracebackType | None) -> Iterator[TracebackType]:
+    """A traceback's entries, outermost first."""
+    while trace is not None:
+        yield trace
+        trace = trace.tb_next
+
+
+def _from_users_code(trace: TracebackType | None) -> TracebackType | None:
+    return next((entry for entry in entries(trace) if in_users_code(entry)), None)
+
+
+def stack(thread_id: int) -> str:
+    """Where a thread is now, from the user's own code on."""
+    frame = sys._current_frames().get(thread_id)  # noqa: SLF001 - the documented way to another thread's stack
+    found = list(traceback.walk_stack(frame))[::-1]
+    own = next((at for at, (each, _) in enumerate(found) if _is_users(each.f_code.co_filename)), 0)
+    return "".join(traceback.StackSummary.extract(iter(found[own:])).format()).rstrip()
+
+
+class RequestLines:
+    """One line for every request, written together every few milliseconds: a write costs more than a line."""
+
+    def __init__(self) -> None:
+        self._pending: list[str] = []
+        self._second = 0
+        self._stamp = ""
+        self._process = os.getpid()
+
+    def add(self, now: float, text: str) -> bool:
+        """Keep a line; returns whether it is the first one, so that a flush has to be planned.
+
+        Args:
+            now: Seconds since the epoch.
+            text: What happened.
+        """
+        second = int(now)
+        if second != self._second:
+            self._second = second
+            self._stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(second))
+        milliseconds = int((now - second) * 1000)
+        self._pending.append(f"{self._stamp},{milliseconds:03d} I [{self._process}] mldeploy - {text}\n")
+        return len(self._pending) == 1
+
+    def flush(self) -> None:
+        """Write what there is."""
+        if self._pending:
+            lines, self._pending = self._pending, []
+            sys.stdout.write("".join(lines))

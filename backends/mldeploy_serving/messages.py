@@ -1,0 +1,111 @@
+"""A request and its answer, as they go between the HTTP loop and the scoring thread."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mldeploy_serving.connection import Connection
+
+JSON = b"application/json"
+HTML = b"text/html; charset=utf-8"
+
+
+class Request:
+    """One HTTP request, complete with its body.
+
+    Args:
+        connection: Where it came from and where the answer goes.
+
+    Attributes:
+        headers: Names in lower case and values, as they came and in their order.
+        fields: The same as a dict; of a repeated header the last one.
+        begun: `time.perf_counter()` when it was complete.
+        verdict: The answer where it is known without looking further (broken HTTP, too large).
+        answered: Nobody waits for `run()` any more: timed out, or the client is gone.
+    """
+
+    __slots__ = (
+        *("answered", "begun", "body", "client_request_id", "connection", "fields", "headers", "http_version"),
+        *("keep_alive", "method", "ms_request_id", "path", "query", "request_id", "verdict"),
+    )
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.method = b""
+        self.path = b""
+        self.query = b""
+        self.http_version = "1.1"
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.fields: dict[bytes, bytes] = {}
+        self.body = b""
+        self.keep_alive = False
+        self.begun = 0.0
+        self.request_id = b""
+        self.ms_request_id = b""
+        self.client_request_id = b""
+        self.verdict: Answer | None = None
+        self.answered = False
+
+    @property
+    def mimetype(self) -> bytes:
+        """The content type without parameters, in lower case.
+
+        Examples:
+            >>> request = Request(None)
+            >>> request.fields = {b"content-type": b"Application/JSON; charset=utf-8"}
+            >>> request.mimetype
+            b'application/json'
+        """
+        return self.fields.get(b"content-type", b"").partition(b";")[0].strip().lower()
+
+
+class Answer:
+    """Status, body and the headers that differ from answer to answer.
+
+    Args:
+        status: The HTTP status.
+        body: All of the body.
+        content_type: None where `headers` has it, or there is none.
+        failed: The `x-ms-run-function-failed` header; None leaves it out.
+        exec_ms: How long `run()` took, in milliseconds, where it came back.
+        headers: More headers.
+        with_ids: Whether the request's ids are answered too.
+    """
+
+    __slots__ = ("body", "content_type", "exec_ms", "failed", "headers", "status", "with_ids")
+
+    def __init__(
+        self,
+        status: int,
+        body: bytes,
+        content_type: bytes | None = JSON,
+        *,
+        failed: bool | None = None,
+        exec_ms: float | None = None,
+        headers: tuple[tuple[bytes, bytes], ...] = (),
+        with_ids: bool = True,
+    ) -> None:
+        self.status = status
+        self.body = body
+        self.content_type = content_type
+        self.failed = failed
+        self.exec_ms = exec_ms
+        self.headers = headers
+        self.with_ids = with_ids
+
+
+def refusal(status: int, message: str, *, failed: bool = False, with_ids: bool = True) -> Answer:
+    """An error in the contract's form: `{"message": …}`.
+
+    Examples:
+        >>> refusal(415, "Expects Content-Type to be application/json").body
+        b'{"message": "Expects Content-Type to be application/json"}'
+    """
+    return Answer(status, to_json({"message": message}), failed=failed, with_ids=with_ids)
+
+
+def to_json(value: Any) -> bytes:
+    """What `json.dumps` writes."""
+    return json.dumps(value).encode()

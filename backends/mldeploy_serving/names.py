@@ -1,0 +1,92 @@
+"""The names that entry scripts import from Azure ML's packages, without those packages.
+
+`azureml.contrib.services` and `azureml_inference_server_http.api` are always ours: what a script gets from them
+has to be what this server understands. `azureml.core` and `mldeploy` are ours only where they are not installed.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
+_REQUEST = {"AMLRequest": "aml_request", "rawhttp": "aml_request"}
+_RESPONSE = {"AMLResponse": "aml_response"}
+_MODEL = {"Model": "model_path"}
+_ERRORS = {
+    name: "model_path"
+    for name in ("AzureMLException", "ModelNotFoundException", "UserErrorException", "WebserviceException")
+}
+
+# each module with its names and where they come from; what begins with a package here is that package's
+ALWAYS: dict[str, dict[str, str]] = {
+    "azureml.contrib.services": {},
+    "azureml.contrib.services.aml_request": _REQUEST,
+    "azureml.contrib.services.aml_response": _RESPONSE,
+    "azureml_inference_server_http.api": {},
+    "azureml_inference_server_http.api.aml_request": _REQUEST,
+    "azureml_inference_server_http.api.aml_response": _RESPONSE,
+    "mldeploy.contrib.services": {},
+    "mldeploy.contrib.services.aml_request": _REQUEST,
+    "mldeploy.contrib.services.aml_response": _RESPONSE,
+}
+WHERE_ABSENT: dict[str, dict[str, str]] = {
+    "azureml": {},
+    "azureml.contrib": {},
+    "azureml.core": _MODEL,
+    "azureml.core.model": _MODEL,
+    "azureml.exceptions": _ERRORS,
+    "azureml_inference_server_http": {},
+    "mldeploy": _MODEL,
+    "mldeploy.contrib": {},
+    "mldeploy.exceptions": _ERRORS,
+    "mldeploy.model": _MODEL,
+}
+
+
+def install() -> None:
+    """Make the names importable in this process."""
+    sys.meta_path.insert(0, _Finder(ALWAYS))
+    sys.meta_path.append(_Finder(WHERE_ABSENT))
+
+
+class _Finder(MetaPathFinder):
+    def __init__(self, modules: dict[str, dict[str, str]]) -> None:
+        self._modules = modules
+
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None,  # noqa: ARG002 - the import system's signature
+        target: ModuleType | None = None,  # noqa: ARG002
+    ) -> ModuleSpec | None:
+        names = self._modules.get(fullname)
+        if names is None:
+            return None
+        return ModuleSpec(fullname, _Names(names), origin="mldeploy_serving", is_package=True)
+
+
+class _Names(Loader):
+    def __init__(self, names: dict[str, str]) -> None:
+        self._names = names
+
+    def exec_module(self, module: ModuleType) -> None:
+        for name, source in self._names.items():
+            setattr(module, name, getattr(importlib.import_module(f"mldeploy_serving.{source}"), name))
+        module.__dict__["__getattr__"] = _refusing(module.__name__)
+
+
+def _refusing(module: str) -> Callable[[str], object]:
+    def refuse(name: str) -> object:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        # not an AttributeError, which `from … import …` would replace by words of its own
+        raise ImportError(
+            f"{module}.{name} is not part of the scoring server; add the package that has {module!r} "
+            "to the service's environment"
+        )
+
+    return refuse

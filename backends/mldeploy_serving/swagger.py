@@ -1,0 +1,107 @@
+"""`/swagger.json`: the service's OpenAPI documents, from `inference-schema`'s decorators or the user's own files.
+
+The documents are compared by clients, so their wording is azureml-inference-server-http 1.5.1's (MIT licence,
+Copyright (c) Microsoft Corporation).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mldeploy_serving.logs import LOGGER
+from mldeploy_serving.messages import Answer, refusal, to_json
+from mldeploy_serving.settings import Settings, StartError
+
+# each version with the names it is asked for by, and the user's files that replace it, the first first
+_VERSIONS = {
+    "2": (("2", "2.0"), ("swagger.json", "swagger2.json")),
+    "3": (("3", "3.0"), ("swagger3.json",)),
+    "3.1": (("3.1",), ("swagger3.1.json",)),
+}
+_UNDECORATED = {"type": "object", "example": {}}
+_TEMPLATES = Path(__file__).with_name("swagger_templates.json")
+
+
+class Swagger:
+    """The documents of one service, by version.
+
+    Args:
+        run: The entry script's function.
+        settings: Names and prefix in the documents; the app root, where the user's files are.
+
+    Raises:
+        StartError: A file of the user's is not JSON.
+    """
+
+    def __init__(self, run: Callable[..., Any], settings: Settings) -> None:
+        self._documents: dict[str, bytes] = {}
+        possible = _possible_versions(run)
+        made = []
+        for version, (names, files) in _VERSIONS.items():
+            document = _users_own(settings.app_root, files)
+            if document is None and possible & set(names):
+                document = _document(version, run, settings)
+            if document is not None:
+                made.append(version)
+                self._documents.update(dict.fromkeys(names, to_json(document)))
+        self._made = ", ".join(made)
+        LOGGER.info("Swaggers are prepared for the following versions: [%s].", self._made)
+
+    def answer(self, version: str) -> Answer:
+        """The document of a version, or a 404 that lists those there are."""
+        document = self._documents.get(version)
+        if document is not None:
+            return Answer(200, document, failed=False)
+        if any(version in names for names, _ in _VERSIONS.values()):
+            return refusal(
+                404,
+                f"Swagger version [{version}] is not supported for the scoring script. "
+                f"Supported swagger versions: [{self._made}].",
+            )
+        return refusal(404, f"Swagger version [{version}] is not valid. Supported versions: [{self._made}].")
+
+
+def _users_own(app_root: Path, files: tuple[str, ...]) -> Any:
+    for name in files:
+        path = app_root / name
+        if path.is_file():
+            try:
+                document = json.loads(path.read_bytes())
+            except ValueError as error:
+                raise StartError(f"{path} is not JSON: {error}") from error
+            LOGGER.info("Loaded the swagger document %s", path)
+            return document
+    return None
+
+
+def _document(version: str, run: Callable[..., Any], settings: Settings) -> Any:
+    template = json.loads(_TEMPLATES.read_text(encoding="utf-8"))["2" if version == "2" else "3"]
+    prefix = settings.service_path_prefix.strip("/")
+    for name in ("title", "description"):
+        template["info"][name] = template["info"][name].replace("$SERVICE_NAME$", settings.service_name)
+    template["info"]["version"] = settings.service_version
+    template["paths"] = {f"/{prefix}{path}" if prefix else path: item for path, item in template["paths"].items()}
+    schemas = template["definitions"] if version == "2" else template["components"]["schemas"]
+    schemas["ServiceInput"], schemas["ServiceOutput"] = _schemas(run)
+    if version == "3.1":
+        template["openapi"] = "3.1.0"
+    return template
+
+
+def _schemas(run: Callable[..., Any]) -> tuple[Any, Any]:
+    schema_util = sys.modules.get("inference_schema.schema_util")
+    if schema_util is None or not schema_util.is_schema_decorated(run):
+        return _UNDECORATED, _UNDECORATED
+    return schema_util.get_input_schema(run), schema_util.get_output_schema(run)
+
+
+def _possible_versions(run: Callable[..., Any]) -> set[str]:
+    """Not every sample can be described in every version: OpenAPI 2 has no arrays of mixed types."""
+    schema_util = sys.modules.get("inference_schema.schema_util")
+    if schema_util is None:
+        return {name for names, _ in _VERSIONS.values() for name in names}
+    return set(schema_util.get_supported_versions(run))

@@ -1,0 +1,146 @@
+"""The process that has the entry script: `python -m mldeploy_serving.worker`, started by the supervisor only."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import faulthandler
+import os
+import signal
+import socket
+import sys
+import threading
+from typing import NoReturn
+
+from mldeploy_serving import logs, names, script
+from mldeploy_serving.application import Application
+from mldeploy_serving.lifeline import Lifeline
+from mldeploy_serving.logs import LOGGER
+from mldeploy_serving.loop import HttpLoop
+from mldeploy_serving.scoring import Scorer
+from mldeploy_serving.settings import Settings, StartError
+from mldeploy_serving.swagger import Swagger
+
+FAILED_TO_START = 3
+DRAIN_S = 30.0
+
+
+class Worker:
+    """One process of the service.
+
+    Args:
+        listener: The listening socket.
+        lifeline: The tie to the supervisor.
+        init_timeout: Seconds until `init()` has to be done; 0 is for ever.
+    """
+
+    def __init__(self, listener: socket.socket, lifeline: Lifeline, init_timeout: float) -> None:
+        self._lifeline = lifeline
+        self._init_timeout = init_timeout
+        self._main_thread = threading.get_ident()
+        self._http = HttpLoop(listener, lifeline.control, orphaned=_end_at_once, stop=self._stop)
+        self._application: Application | None = None
+        self._scorer: Scorer | None = None
+        self._stopping = False
+
+    def run(self) -> None:
+        """Serve until stopped.
+
+        Raises:
+            StartError: The service cannot start.
+        """
+        settings = Settings.read(os.environ)
+        with contextlib.suppress(FileNotFoundError):
+            os.chdir(settings.app_root)
+        self._application = application = Application(settings)
+        self._http.start(application)
+        if self._init_timeout:
+            self._http.loop.call_soon_threadsafe(self._http.loop.call_later, self._init_timeout, self._give_up)
+        entry = script.load(settings)
+        script.start(entry)
+        scorer = Scorer(entry, settings, self._http.loop, application.finish)
+        swagger = Swagger(entry.run, settings)
+        self._http.loop.call_soon_threadsafe(self._open, scorer, swagger)
+        LOGGER.info("Scoring timeout is set to %d", settings.scoring_timeout_ms)
+        scorer.serve()
+
+    # in the HTTP loop's thread
+
+    def _open(self, scorer: Scorer, swagger: Swagger) -> None:
+        assert self._application is not None
+        self._scorer = scorer
+        self._application.open(scorer, swagger)
+        self._lifeline.ready()
+        LOGGER.info("Worker with pid %d ready for serving traffic", os.getpid())
+
+    def _give_up(self) -> None:
+        if self._scorer is not None:
+            return
+        reason = f"init() did not finish in {self._init_timeout:g} s"
+        LOGGER.error("%s; it is at\n%s", reason, logs.stack(self._main_thread))
+        self._fail(reason)
+
+    def _stop(self, received: signal.Signals) -> None:
+        """Answer what is under way, then end."""
+        if self._stopping:
+            return
+        self._stopping = True
+        LOGGER.info("Stopping: %s", received.name)
+        self._http.stop_listening()
+        if self._scorer is None or self._application is None:
+            _end_at_once(0)
+        self._http.loop.call_later(DRAIN_S, _end_at_once, 0)
+        self._application.drain(self._scorer.close)
+
+    def _fail(self, reason: str) -> NoReturn:
+        self._lifeline.failed(reason)
+        _end_at_once(FAILED_TO_START)
+
+    def end(self, reason: str = "") -> NoReturn:
+        """End the process from its main thread: what scripts have registered by `atexit` is done, threads that
+        they left running are not waited for.
+
+        Args:
+            reason: Why it failed to start; empty if it did not fail.
+        """
+        if self._application is not None:
+            self._application.flush_log()
+        if reason:
+            LOGGER.error("The service cannot start: %s", reason)
+            self._lifeline.failed(reason)
+        atexit._run_exitfuncs()  # noqa: SLF001 - sys.exit would first wait for the script's threads
+        _end_at_once(FAILED_TO_START if reason else 0)
+
+
+def _end_at_once(code: int = 1) -> NoReturn:
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code)
+
+
+def main(listener_fd: int, control_fd: int, supervisor: int, init_timeout: float) -> NoReturn:
+    """Run the worker.
+
+    Args:
+        listener_fd: The inherited listening socket.
+        control_fd: The inherited end of the supervisor's socket pair.
+        supervisor: Its process id.
+        init_timeout: Seconds until `init()` has to be done; 0 is for ever.
+    """
+    faulthandler.enable()
+    logs.configure()
+    for fd in (listener_fd, control_fd):
+        os.set_inheritable(fd, False)
+    lifeline = Lifeline(socket.socket(fileno=control_fd), supervisor)
+    names.install()
+    worker = Worker(socket.socket(fileno=listener_fd), lifeline, init_timeout)
+    try:
+        worker.run()
+    except StartError as error:
+        worker.end(str(error))
+    worker.end()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]))
