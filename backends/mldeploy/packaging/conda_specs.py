@@ -86,8 +86,8 @@ def table() -> dict[str, str]:
         ('torch', 'numpy', '')
     """
     data = json.loads((files("mldeploy.packaging") / "conda_packages.json").read_text(encoding="utf-8"))
-    equal: dict[str, str] = {name: name for name in data["equal"]}
-    return equal | data["renamed"]
+    renamed: dict[str, str] = data["renamed"]
+    return {name: name for name in data["equal"]} | renamed
 
 
 def _version(text: str) -> tuple[str, str]:
