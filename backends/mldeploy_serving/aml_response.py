@@ -12,6 +12,7 @@ from mldeploy_serving.messages import Answer
 
 # said by the server itself
 _HOP_BY_HOP = {"connection", "content-length", "date", "keep-alive", "transfer-encoding", "upgrade"}
+_OF_A_BODY = {"content-type", "content-encoding", "content-language"}
 
 
 class AMLResponse(Response):
@@ -55,9 +56,10 @@ def to_answer(response: Response, exec_ms: float) -> Answer:
         response.headers["x-ms-run-function-failed"] = "True"
     with response:
         body = b"".join(response.iter_encoded())
+    unsaid = _HOP_BY_HOP | _OF_A_BODY if response.status_code == 304 else _HOP_BY_HOP
     headers = tuple(
         (name.encode("latin-1"), value.encode("latin-1"))
         for name, value in response.headers
-        if name.lower() not in _HOP_BY_HOP
+        if name.lower() not in unsaid
     )
     return Answer(response.status_code, body, None, exec_ms=exec_ms, headers=headers)

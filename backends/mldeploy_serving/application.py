@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, unquote_to_bytes
 
 from mldeploy_serving.connection import Connection
 from mldeploy_serving.cors import Cors
-from mldeploy_serving.logs import LOGGER, RequestLines
+from mldeploy_serving.logs import RequestLines
 from mldeploy_serving.messages import HTML, Answer, Request, refusal
 from mldeploy_serving.settings import Settings
 from mldeploy_serving.swagger import Swagger

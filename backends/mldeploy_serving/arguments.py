@@ -14,7 +14,7 @@ from mldeploy_serving.script import Script
 _FORMS = {b"application/x-www-form-urlencoded", b"multipart/form-data"}
 
 
-class Refused(Exception):  # noqa: N818 - it is an answer, not an error of ours
+class Refused(Exception):
     """The request cannot be scored; `answer` says why."""
 
     def __init__(self, status: int, message: str) -> None:

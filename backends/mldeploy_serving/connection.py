@@ -70,7 +70,7 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self._application.opened(self)
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+    def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone; what it asked for and was not begun need not be done."""
         for request in (self.current, *self._waiting):
             if request is not None:

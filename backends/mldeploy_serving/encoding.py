@@ -63,21 +63,21 @@ def plain(value: Any) -> Any:
     for types, convert in _CONVERSIONS:
         if isinstance(value, types):
             return convert(value)
+    return _by_ability(value)
+
+
+def _by_ability(value: Any) -> Any:
+    """For numpy, pandas, torch, pydantic and the like, none of which is imported here."""
     kind = type(value)
-    if isinstance(value, type):
-        raise TypeError(f"run() returned the class {value.__name__}, which JSON has nothing for")
-    if dataclasses.is_dataclass(value):
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-    # numpy, pandas, torch, pydantic and the like are known by what they can do: none of them is imported here
-    if kind.__module__.startswith("numpy") and getattr(value, "dtype", None) is not None:
-        return _numpy(value)
     if kind.__name__ == "NAType":
         return None
-    if kind.__name__ == "DataFrame" and hasattr(kind, "to_dict"):
-        return value.to_dict(orient="records")
-    for name in ("tolist", "model_dump", "to_dicts", "to_dict"):
+    if kind.__module__.startswith("numpy") and getattr(value, "dtype", None) is not None:
+        return _numpy(value)
+    for name, options in _ABILITIES:
         if hasattr(kind, name):
-            return getattr(value, name)()
+            return getattr(value, name)(**options.get(kind.__name__, {}))
     if isinstance(value, Iterable):
         return list(value)
     raise TypeError(f"run() returned a {kind.__name__}, which JSON has nothing for")
@@ -108,6 +108,12 @@ _CONVERSIONS: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
     (enum.Enum, lambda value: value.value),
     ((uuid.UUID, PurePath), str),
     (Mapping, dict),
+)
+_ABILITIES: tuple[tuple[str, dict[str, dict[str, Any]]], ...] = (
+    ("tolist", {}),
+    ("model_dump", {}),
+    ("to_dicts", {}),
+    ("to_dict", {"DataFrame": {"orient": "records"}}),
 )
 
 

@@ -30,7 +30,7 @@ class Lifeline:
         """`init()` is done."""
         self._send({"ready": True})
 
-    def failed(self, reason: str) -> None:
+    def ending(self, reason: str) -> None:
         """Why this process is about to end."""
         self._send({"reason": reason})
 

@@ -32,7 +32,9 @@ class CurrentRequest:
 
 
 class _Formatter(logging.Formatter):
-    converter = time.gmtime
+    @staticmethod
+    def converter(seconds: float | None) -> time.struct_time:
+        return time.gmtime(seconds)
 
 
 def configure() -> None:
@@ -84,7 +86,7 @@ def _from_users_code(trace: TracebackType | None) -> TracebackType | None:
 
 def stack(thread_id: int) -> str:
     """Where a thread is now, from the user's own code on."""
-    frame = sys._current_frames().get(thread_id)  # noqa: SLF001 - the documented way to another thread's stack
+    frame = sys._current_frames().get(thread_id)
     found = list(traceback.walk_stack(frame))[::-1]
     own = next((at for at, (each, _) in enumerate(found) if _is_users(each.f_code.co_filename)), 0)
     return "".join(traceback.StackSummary.extract(iter(found[own:])).format()).rstrip()

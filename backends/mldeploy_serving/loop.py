@@ -42,13 +42,17 @@ class HttpLoop:
         self._woken, self._waker = socket.socketpair()
 
     def start(self, application: Application) -> None:
-        """Serve from now on; has to be called on the main thread, for the signals."""
+        """Serve from now on; has to be called on the main thread."""
         for end in (self._woken, self._waker, self._control):
             end.setblocking(False)
+        self.catch_signals()
+        threading.Thread(target=self._run, args=(application,), name="mldeploy-http", daemon=True).start()
+
+    def catch_signals(self) -> None:
+        """Have SIGTERM and SIGINT come here; has to be called on the main thread."""
         signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, _wake_only)
-        threading.Thread(target=self._run, args=(application,), name="mldeploy-http", daemon=True).start()
 
     def stop_listening(self) -> None:
         """Take no new connections."""

@@ -16,10 +16,9 @@ from types import ModuleType
 _REQUEST = {"AMLRequest": "aml_request", "rawhttp": "aml_request"}
 _RESPONSE = {"AMLResponse": "aml_response"}
 _MODEL = {"Model": "model_path"}
-_ERRORS = {
-    name: "model_path"
-    for name in ("AzureMLException", "ModelNotFoundException", "UserErrorException", "WebserviceException")
-}
+_ERRORS = dict.fromkeys(
+    ("AzureMLException", "ModelNotFoundException", "UserErrorException", "WebserviceException"), "model_path"
+)
 
 # each module with its names and where they come from; what begins with a package here is that package's
 ALWAYS: dict[str, dict[str, str]] = {
@@ -60,8 +59,8 @@ class _Finder(MetaPathFinder):
     def find_spec(
         self,
         fullname: str,
-        path: Sequence[str] | None,  # noqa: ARG002 - the import system's signature
-        target: ModuleType | None = None,  # noqa: ARG002
+        path: Sequence[str] | None,
+        target: ModuleType | None = None,
     ) -> ModuleSpec | None:
         names = self._modules.get(fullname)
         if names is None:

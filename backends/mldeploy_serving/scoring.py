@@ -120,7 +120,7 @@ class Scorer:
                 # the alarm came in the instant after run() had returned: its request has been answered
                 self._running = None
 
-    def _interrupt(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - signal's signature
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
         running = self._running
         if running is not None and running[0] is self._late:
             raise TimeoutError(f"Scoring timeout after {self._timeout_ms} ms")

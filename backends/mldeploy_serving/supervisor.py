@@ -29,6 +29,10 @@ FAILED_TO_START = 3
 INIT_GRACE_S = 2.0
 STOP_GRACE_S = 32.0
 _CHUNK = 65536
+# Not `-m`, which would let a `queue.py` in the app root stand in for the one of the standard library.
+_WORKER = (
+    "import sys; sys.path[:] = [p for p in sys.path if p]; import mldeploy_serving.worker as w; w.main(sys.argv[1:])"
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -100,6 +104,7 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         self._catch_signals()
         self._control, far_control = socket.socketpair()
+        self._output: int | None
         self._output, far_output = os.pipe() if log else (None, None)
         self._pid = _spawn(variables, listener, far_control, far_output, init_timeout)
         for ours, reader in ((self._control, self._read_control), (self._output, self._read_output)):
@@ -161,7 +166,7 @@ class Supervisor:
     def _judge(self, code: int) -> Ending:
         if code < 0:
             reason = self._reason or f"the worker was killed by {signal.Signals(-code).name}"
-            return Ending(code, reason, -code)
+            return Ending(FAILED_TO_START if self._stopping is signal.SIGABRT else code, reason, -code)
         if self._stopping is not None:
             return Ending(code, self._reason or f"stopped by {self._stopping.name}", None)
         if not self._ready and code == 0:
@@ -269,7 +274,7 @@ def _spawn(
     for passed in (listener, control):
         passed.set_inheritable(True)
     command = [
-        *(sys.executable, "-m", "mldeploy_serving.worker"),
+        *(sys.executable, "-c", _WORKER),
         *(str(listener.fileno()), str(control.fileno()), str(os.getpid()), str(init_timeout or 0)),
     ]
     actions = [] if output is None else [(os.POSIX_SPAWN_DUP2, output, 1), (os.POSIX_SPAWN_DUP2, output, 2)]

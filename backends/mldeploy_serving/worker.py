@@ -1,4 +1,4 @@
-"""The process that has the entry script: `python -m mldeploy_serving.worker`, started by the supervisor only."""
+"""The process that has the entry script; the supervisor starts it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Sequence
 from typing import NoReturn
 
 from mldeploy_serving import logs, names, script
@@ -50,14 +51,17 @@ class Worker:
             StartError: The service cannot start.
         """
         settings = Settings.read(os.environ)
-        with contextlib.suppress(FileNotFoundError):
+        try:
             os.chdir(settings.app_root)
+        except OSError as error:
+            raise StartError(f"The app root {settings.app_root} cannot be entered: {error.strerror}") from error
         self._application = application = Application(settings)
         self._http.start(application)
         if self._init_timeout:
             self._http.loop.call_soon_threadsafe(self._http.loop.call_later, self._init_timeout, self._give_up)
         entry = script.load(settings)
         script.start(entry)
+        self._http.catch_signals()  # whatever init() has done to them
         scorer = Scorer(entry, settings, self._http.loop, application.finish)
         swagger = Swagger(entry.run, settings)
         self._http.loop.call_soon_threadsafe(self._open, scorer, swagger)
@@ -86,6 +90,7 @@ class Worker:
             return
         self._stopping = True
         LOGGER.info("Stopping: %s", received.name)
+        self._lifeline.ending(f"stopped by {received.name}")
         self._http.stop_listening()
         if self._scorer is None or self._application is None:
             _end_at_once(0)
@@ -93,12 +98,13 @@ class Worker:
         self._application.drain(self._scorer.close)
 
     def _fail(self, reason: str) -> NoReturn:
-        self._lifeline.failed(reason)
+        self._lifeline.ending(reason)
         _end_at_once(FAILED_TO_START)
 
     def end(self, reason: str = "") -> NoReturn:
-        """End the process from its main thread: what scripts have registered by `atexit` is done, threads that
-        they left running are not waited for.
+        """End the process from its main thread.
+
+        What scripts have registered by `atexit` is done; threads that they left running are not waited for.
 
         Args:
             reason: Why it failed to start; empty if it did not fail.
@@ -107,8 +113,8 @@ class Worker:
             self._application.flush_log()
         if reason:
             LOGGER.error("The service cannot start: %s", reason)
-            self._lifeline.failed(reason)
-        atexit._run_exitfuncs()  # noqa: SLF001 - sys.exit would first wait for the script's threads
+            self._lifeline.ending(reason)
+        atexit._run_exitfuncs()
         _end_at_once(FAILED_TO_START if reason else 0)
 
 
@@ -119,28 +125,23 @@ def _end_at_once(code: int = 1) -> NoReturn:
     os._exit(code)
 
 
-def main(listener_fd: int, control_fd: int, supervisor: int, init_timeout: float) -> NoReturn:
+def main(arguments: Sequence[str]) -> NoReturn:
     """Run the worker.
 
     Args:
-        listener_fd: The inherited listening socket.
-        control_fd: The inherited end of the supervisor's socket pair.
-        supervisor: Its process id.
-        init_timeout: Seconds until `init()` has to be done; 0 is for ever.
+        arguments: The inherited listening socket, the inherited end of the supervisor's socket pair, the
+            supervisor's process id, and the seconds until `init()` has to be done, 0 being for ever.
     """
+    listener_fd, control_fd, supervisor = map(int, arguments[:3])
     faulthandler.enable()
     logs.configure()
     for fd in (listener_fd, control_fd):
         os.set_inheritable(fd, False)
     lifeline = Lifeline(socket.socket(fileno=control_fd), supervisor)
     names.install()
-    worker = Worker(socket.socket(fileno=listener_fd), lifeline, init_timeout)
+    worker = Worker(socket.socket(fileno=listener_fd), lifeline, float(arguments[3]))
     try:
         worker.run()
     except StartError as error:
         worker.end(str(error))
     worker.end()
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]))
