@@ -86,7 +86,8 @@ class DeploymentConfiguration(Section):
             try:
                 cls.model_validate({name: value for name, value in values.items() if name not in wrong})
             except ValidationError as rest:
-                problems += [each for each in explain(rest, values) if each not in problems]
+                judged = (each for each in explain(rest, values) if each not in problems)
+                problems += [each for each in judged if not any(repr(name) in each.message for name in wrong)]
             return None, problems
         return made, [Problem(way, text) for way, text in made.missing_files()]
 

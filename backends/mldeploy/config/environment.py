@@ -135,19 +135,11 @@ class SparkPackage(Section):
 
 
 class SparkDefinition(Section):
-    """`spark`: part of v1's scaffold; nothing of it reaches a service."""
+    """`spark`: part of v1's scaffold; a service has no Spark, so the lists are empty."""
 
-    repositories: list[str] = Field(default_factory=list)
-    packages: list[SparkPackage] = Field(default_factory=list)
+    repositories: list[str] = Field(default_factory=list, max_length=0)
+    packages: list[SparkPackage] = Field(default_factory=list, max_length=0)
     precache_packages: bool = True
-
-    def broken(self) -> Iterator[tuple[Way, str]]:
-        """What would be ignored is refused."""
-        if self.repositories or self.packages:
-            yield (
-                "packages",
-                "must be empty: a service has no Spark; list 'pyspark' in the pip packages instead",
-            )
 
 
 class DatabricksDefinition(Section):

@@ -39,21 +39,28 @@ class Document:
         for end in range(len(keys), 0, -1):
             if keys[:end] in self.lines:
                 return self.lines[keys[:end]]
-        return None
+        return self.lines.get(())
 
     def place(self, keys: Keys = ()) -> str:
         """The file and line of a value, as editors and terminals link them: `dc.json:3`."""
         line = self.line(keys)
         return str(self.path) if line is None else f"{self.path}:{line}"
 
-    def below(self, *keys: str) -> Document:
-        """The part of the file under some keys, as a document of its own; empty if it is absent."""
+    def below(self, *keys: str | int) -> Document:
+        """The object under some keys, as a document of its own.
+
+        Raises:
+            KeyError: There is none.
+        """
         data: Any = self.data
         for key in keys:
-            data = data.get(key) if isinstance(data, dict) else None
+            data = data[key]
         size = len(keys)
-        lines = {way[size:]: line for way, line in self.lines.items() if way[:size] == keys and way[size:]}
-        return Document(self.path, data if isinstance(data, dict) else {}, lines)
+        lines = {way[size:]: line for way, line in self.lines.items() if way[:size] == keys}
+        around = self.line(keys)
+        if around is not None:
+            lines[()] = around
+        return Document(self.path, data, lines)
 
 
 def read(path: str | Path) -> Document:

@@ -82,13 +82,18 @@ def spell(keys: Keys) -> str:
     return f"'{text.lstrip('.')}'"
 
 
+def in_order(findings: Iterable[Finding]) -> list[Finding]:
+    """Findings as they stand in the file, those about the whole of it first."""
+    return sorted(findings, key=lambda finding: finding.line or 0)
+
+
 def settle(findings: Iterable[Finding], report: Report = silent) -> None:
     """Raises the errors, all in one; tells the warnings.
 
     Raises:
         ConfigException: There is an error; its message has one line for each.
     """
-    findings = list(findings)
+    findings = in_order(findings)
     for finding in findings:
         if finding.level == "warning":
             report(Notice(str(finding)))
@@ -149,9 +154,9 @@ def _problems(details: ErrorDetails, data: Any) -> list[Problem]:
         return [Problem(keys, _ALONE[kind])]
     expected = details["msg"] if kind == SHAPE else _EXPECTED.get(kind, "is not valid").format(**context)
     value = details["input"]
-    seen = kind_of(value) if keys and keys[-1] in _SECRETS else found(value)
-    hint = _hint(kind, value)
-    return [Problem(keys, f"{expected}, found {seen}", hint)]
+    if keys and keys[-1] in _SECRETS:
+        return [Problem(keys, f"{expected}, found {kind_of(value)}")]
+    return [Problem(keys, f"{expected}, found {found(value)}", _hint(kind, value))]
 
 
 def _way(location: tuple[int | str, ...], data: Any, *, keep_last: bool) -> Keys:

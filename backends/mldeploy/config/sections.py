@@ -8,12 +8,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Discriminator, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
+from mldeploy.errors import ConfigException
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import TypeVar
+
+    S = TypeVar("S", bound="Section")
 
 RULES = "mldeploy_rules"
 """The type of the one pydantic error that carries all broken rules of a model in `ctx["broken"]`."""
@@ -63,6 +68,22 @@ class Section(BaseModel):
         if broken:
             raise PydanticCustomError(RULES, "{text}", {"text": broken[0][1], "broken": broken})
         return self
+
+    @classmethod
+    def of(cls: type[S], **values: Any) -> S:
+        """Makes one from Python values.
+
+        Raises:
+            ConfigException: Values are unknown, of a wrong type, out of range or exclude each other; the message
+                has one line for each.
+        """
+        from mldeploy.config.findings import explain  # which is above this
+
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            text = "\n".join(problem.text for problem in explain(error, values))
+        raise ConfigException(text, where=cls.__name__)
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON object of what was set, with the file's keys; loading it gives an equal model."""

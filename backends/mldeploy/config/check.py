@@ -1,0 +1,102 @@
+"""`mldeploy config check`: everything that can be said about a config file without deploying it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from mldeploy.config.deployment_file import read_deployment
+from mldeploy.config.environment import EnvironmentDefinition
+from mldeploy.config.files import Document, read
+from mldeploy.config.findings import Finding, explain, in_order
+from mldeploy.config.harness import read_harness, read_toml
+from mldeploy.config.inference import inference_config_of, read_inference
+from mldeploy.config.inline import inline_files
+from mldeploy.config.spelling import tree_of, unknown_keys
+from mldeploy.errors import AzureMLException, ConfigException, UserErrorException
+from mldeploy.events import Event, Notice
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def check(path: str | Path) -> list[Finding]:
+    """Checks a config file of any kind, and the files that it names.
+
+    What it is shows by its keys: `computeType` is a deployment config, `entryScript` an inference config,
+    `python` or `docker` an environment; a TOML file is the harness' own.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The findings in the order of the file; empty if all is well.
+    """
+    try:
+        if Path(path).suffix.lower() == ".toml":
+            return in_order(read_harness(read_toml(path))[1])
+        document = read(path)
+        return in_order(_CHECKS[kind_of_file(document)](document))
+    except ConfigException as error:
+        return [_finding(error, str(path))]
+
+
+def kind_of_file(document: Document) -> str:
+    """The kind of a JSON or YAML config file.
+
+    Raises:
+        ConfigException: None of the keys that tell the kinds apart is there.
+    """
+    for kind, keys in _MARKS.items():
+        if keys & document.data.keys():
+            return kind
+    raise ConfigException(
+        "This is no config file that mldeploy knows",
+        where=str(document.path),
+        hint="a deployment config has 'computeType', an inference config 'entryScript', an environment 'python'",
+    )
+
+
+def _check_inference(document: Document) -> list[Finding]:
+    model, findings = read_inference(document)
+    if model is None:
+        return findings
+    told: list[Event] = []
+    try:
+        inference_config_of(document, told.append).validate()
+    except UserErrorException as error:
+        findings.append(_finding(error, str(document.path)))
+    notes = {event.text for event in told if isinstance(event, Notice)} - {str(each) for each in findings}
+    return findings + [Finding("warning", note, str(document.path)) for note in sorted(notes)]
+
+
+def _check_environment(document: Document) -> list[Finding]:
+    data, problems = unknown_keys(document.data, tree_of(EnvironmentDefinition))
+    try:
+        definition = EnvironmentDefinition.model_validate(data)
+        inline_files(definition, document.path.parent)
+    except ValidationError as error:
+        problems += explain(error, data)
+    except ConfigException as error:
+        return [*(each.found_in(document) for each in problems), _finding(error, str(document.path))]
+    return [problem.found_in(document) for problem in problems]
+
+
+def _finding(error: AzureMLException, path: str) -> Finding:
+    where = f"{error.where}: " if error.where and not error.where.startswith(path) else ""
+    line = error.where.removeprefix(path).lstrip(":").partition(":")[0]
+    return Finding("error", where + error.message, path, int(line) if line.isdigit() else None, error.hint)
+
+
+_MARKS = {
+    "deployment": {"computeType"},
+    "inference": {"entryScript"},
+    "environment": {"python", "docker", "environmentVariables"},
+}
+_CHECKS: dict[str, Callable[[Document], list[Finding]]] = {
+    "deployment": lambda document: read_deployment(document)[1],
+    "inference": _check_inference,
+    "environment": _check_environment,
+}

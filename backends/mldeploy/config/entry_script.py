@@ -1,0 +1,90 @@
+"""What can be known of an entry script without running it."""
+
+from __future__ import annotations
+
+import ast
+import keyword
+from pathlib import Path
+
+from mldeploy.errors import UserErrorException
+
+_NEEDED = ("init", "run")
+
+
+def check_entry_script(path: str | Path) -> None:
+    """Checks an entry script as v1 did before it uploaded anything, and that it has `init` and `run`.
+
+    A name that cannot be decided by reading (`from x import *`, `exec`, `globals()`) is left to the server.
+
+    Args:
+        path: The script.
+
+    Raises:
+        UserErrorException: It does not exist, is no `.py` file, cannot be imported under its name, is not Python
+            (with line and text), or has no `init` or no `run`.
+    """
+    path = Path(path)
+    if not path.is_file():
+        reason = "it is a folder" if path.is_dir() else "there is no such file"
+        raise UserErrorException(
+            "The entry script cannot be read", where=str(path), reason=reason, hint="check the path of the entry script"
+        )
+    if path.suffix != ".py":
+        raise UserErrorException(
+            "The entry script is not a Python file", where=str(path), hint="its name must end in .py"
+        )
+    if not path.stem.isidentifier() or keyword.iskeyword(path.stem):
+        raise UserErrorException(
+            f"The entry script cannot be imported: {path.stem!r} is not a Python name",
+            where=str(path),
+            hint="use letters, digits and underscores, and no keyword",
+        )
+    missing = _missing(_tree(path))
+    if missing:
+        names = " and ".join(f"{name}()" for name in missing)
+        raise UserErrorException(
+            f"The entry script has no {names}", where=str(path), hint="define init() and run(data) at its top level"
+        )
+
+
+def _tree(path: Path) -> ast.Module:
+    try:
+        return ast.parse(path.read_bytes(), filename=str(path))
+    except SyntaxError as error:
+        text = (error.text or "").rstrip()
+        raise UserErrorException(
+            f"The entry script is not Python: {error.msg}",
+            where=f"{path}:{error.lineno}" if error.lineno else str(path),
+            reason=text.strip(),
+        ) from None
+    except (ValueError, RecursionError, MemoryError) as error:  # null bytes; nesting that the parser cannot take
+        raise UserErrorException(f"The entry script is not Python: {error}", where=str(path)) from None
+
+
+def _missing(tree: ast.Module) -> list[str]:
+    names: set[str] = set()
+    for node in _top_level(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            names |= {alias.asname or alias.name for alias in node.names}
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+        elif isinstance(node, ast.Global):
+            names |= set(node.names)
+    undecidable = "*" in names or any(
+        isinstance(node, ast.Name) and node.id in {"exec", "globals", "vars", "setattr"} for node in ast.walk(tree)
+    )
+    return [] if undecidable else [name for name in _NEEDED if name not in names]
+
+
+def _top_level(node: ast.AST) -> list[ast.AST]:
+    """All nodes that run when the module is imported; `global` statements of functions too."""
+    nodes: list[ast.AST] = []
+    for child in ast.iter_child_nodes(node):
+        nodes.append(child)
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
+            nodes += [inner for inner in ast.walk(child) if isinstance(inner, ast.Global)]
+        else:
+            nodes += _top_level(child)
+    return nodes

@@ -1,0 +1,125 @@
+"""Environments that point at files, made whole: a definition in the registry has to stand alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from mldeploy.config.environment import (
+    STOCK_BASE,
+    CondaDefinition,
+    DockerDefinition,
+    EnvironmentDefinition,
+    PythonDefinition,
+    RegistryDefinition,
+)
+from mldeploy.config.files import read
+from mldeploy.config.findings import explain, settle
+from mldeploy.config.paths import locate
+from mldeploy.config.spelling import tree_of, unknown_keys
+from mldeploy.errors import ConfigException
+from mldeploy.events import Notice, Report, silent
+
+if TYPE_CHECKING:
+    from mldeploy.inference_config import InferenceConfig
+
+OLDER_NAME = "inference-config"
+"""The name of an environment that only v1's older arguments describe."""
+
+
+def load_conda_file(path: str | Path) -> CondaDefinition:
+    """Loads a conda environment file (YAML or JSON).
+
+    Raises:
+        ConfigException: It cannot be read, or is not a conda environment; with file, line and key.
+    """
+    document = read(path)
+    data, problems = unknown_keys(document.data, tree_of(CondaDefinition))
+    made = None
+    try:
+        made = CondaDefinition.model_validate(data)
+    except ValidationError as error:
+        problems += explain(error, data)
+    settle(problem.found_in(document) for problem in problems)
+    return made or CondaDefinition()
+
+
+def inline_files(definition: EnvironmentDefinition, folder: Path, report: Report = silent) -> EnvironmentDefinition:
+    """Takes into a definition what it points at: `condaDependenciesFile`, and a `baseDockerfile` that is a path.
+
+    Args:
+        definition: An environment whose paths are relative to `folder`.
+        folder: The folder of the file that the definition came from.
+        report: Gets a `Notice` for each path that was only found under the current folder.
+
+    Raises:
+        ConfigException: The conda file is missing or wrong.
+    """
+    python, docker = definition.python, definition.docker
+    if python.conda_dependencies_file:
+        place = locate(python.conda_dependencies_file, folder)
+        if place.note:
+            report(Notice(f"'condaDependenciesFile' {place.note}"))
+        update: dict[str, Any] = {
+            "conda_dependencies": load_conda_file(place.path),
+            "conda_dependencies_file": None,
+        }
+        definition = definition.model_copy(update={"python": python.model_copy(update=update)})
+    dockerfile = docker.base_dockerfile
+    if dockerfile and "\n" not in dockerfile and not dockerfile.lstrip().upper().startswith("FROM "):
+        text = _dockerfile(dockerfile, folder, report)
+        definition = definition.model_copy(update={"docker": docker.model_copy(update={"base_dockerfile": text})})
+    return definition
+
+
+def _dockerfile(value: str, folder: Path, report: Report) -> str:
+    place = locate(value, folder)
+    if place.note:
+        report(Notice(f"'baseDockerfile' {place.note}"))
+    return _read(place.path)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigException(f"The file cannot be read: {reason}", where=str(path), hint="check the path") from None
+
+
+def older_definition(config: InferenceConfig, folder: Path) -> EnvironmentDefinition | None:
+    """The environment that the older arguments of an `InferenceConfig` describe; None if none of them is given.
+
+    Args:
+        config: The configuration.
+        folder: What its `conda_file` and `extra_docker_file_steps` are relative to.
+
+    Raises:
+        ConfigException: A file is missing or wrong.
+    """
+    python: dict[str, Any] = {}
+    docker: dict[str, Any] = {}
+    if config.conda_file:
+        python["conda_dependencies"] = load_conda_file(folder / config.conda_file)
+    if config.enable_gpu:
+        docker["gpu_support"] = True
+    if config.extra_docker_file_steps:
+        steps = _read(folder / config.extra_docker_file_steps)
+        docker["base_dockerfile"] = f"FROM {config.base_image or STOCK_BASE}\n{steps}"
+    elif config.base_image:
+        docker["base_image"] = config.base_image
+    if config.base_image_registry:
+        docker["base_image_registry"] = _registry(config.base_image_registry)
+    if not python and not docker:
+        return None
+    return EnvironmentDefinition(name=OLDER_NAME, python=PythonDefinition(**python), docker=DockerDefinition(**docker))
+
+
+def _registry(registry: Any) -> RegistryDefinition:
+    """A registry given by its address, or by an object with v1's attributes."""
+    if isinstance(registry, str):
+        return RegistryDefinition(address=registry)
+    given = {name: getattr(registry, name, None) for name in ("address", "username", "password")}
+    return RegistryDefinition(**{name: value for name, value in given.items() if value is not None})
