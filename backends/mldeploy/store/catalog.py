@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
@@ -25,6 +26,11 @@ class Identity:
     subscription_id: str
     resource_group: str
     name: str
+
+    def folder_name(self, place: str = "") -> str:
+        """A folder's name that tells its workspace to a person, and is no other workspace's of any place."""
+        key = "\0".join((self.subscription_id, self.resource_group, self.name, *([place] if place else [])))
+        return f"{self.name}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"
 
 
 @dataclass(frozen=True)

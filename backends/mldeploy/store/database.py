@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, NullPool, create_engine, event, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from mldeploy.errors import WorkspaceException
+from mldeploy.store.places import EXAMPLE
 
 BUSY_TIMEOUT = 60.0
 
@@ -47,7 +48,8 @@ class Database:
         Raises:
             WorkspaceException: The database cannot be read; the message names it and what to type.
         """
-        with self._transaction("BEGIN") as connection:
+        options = {"isolation_level": "REPEATABLE READ"} if self.is_postgres else {"begin": "BEGIN"}
+        with self._transaction(options) as connection:
             yield connection
 
     @contextmanager
@@ -57,7 +59,7 @@ class Database:
         Raises:
             WorkspaceException: The database cannot be written; the message names it and what to type.
         """
-        with self._transaction("BEGIN IMMEDIATE") as connection:
+        with self._transaction({"begin": "BEGIN IMMEDIATE"}) as connection:
             yield connection
 
     def keep_write_ahead_log(self) -> None:
@@ -66,9 +68,9 @@ class Database:
             connection.exec_driver_sql("PRAGMA journal_mode = WAL")
 
     @contextmanager
-    def _transaction(self, begin: str) -> Iterator[Connection]:
+    def _transaction(self, options: dict[str, Any]) -> Iterator[Connection]:
         try:
-            with self._engine.connect().execution_options(begin=begin) as connection, connection.begin():
+            with self._engine.connect().execution_options(**options) as connection, connection.begin():
                 yield connection
         except DBAPIError as error:
             raise self._explained(error) from None
@@ -157,10 +159,13 @@ def postgres(url: str, shown: str) -> Database:
         The database; nothing is opened yet.
 
     Raises:
-        WorkspaceException: psycopg is not installed.
+        WorkspaceException: psycopg is not installed, or the URL is none.
     """
     try:
         engine = create_engine(url, poolclass=NullPool, hide_parameters=True)
+    except (ArgumentError, ValueError):
+        # The error may quote the URL, password and all.
+        raise WorkspaceException("the store's URL cannot be read", where=shown, hint=EXAMPLE) from None
     except ModuleNotFoundError:
         raise WorkspaceException(
             "a store in PostgreSQL needs psycopg",

@@ -5,7 +5,6 @@ The folder's `config.json` is a v1 workspace configuration, so it can be copied 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -37,6 +36,7 @@ class FolderCatalog:
 
     def __init__(self, location: FolderStore) -> None:
         self._root = location.root / "workspaces"
+        self._services = location.root / "services"
         self.shown = str(location.root)
 
     def identities(self) -> list[Identity]:
@@ -76,7 +76,8 @@ class FolderCatalog:
             )
         database = sqlite(folder / DATABASE)
         schema.prepare(database)
-        return Store(database, find_workspace(database, identity), LocalFiles(folder / FILES))
+        workspace_id = find_workspace(database, identity)
+        return Store(database, workspace_id, LocalFiles(folder / FILES), self._services / folder.name)
 
     def delete(self, identity: Identity) -> None:
         """See `Catalog`."""
@@ -87,8 +88,7 @@ class FolderCatalog:
         shutil.rmtree(gone)
 
     def _folder(self, identity: Identity) -> Path:
-        key = "\0".join((identity.subscription_id, identity.resource_group, identity.name))
-        return self._root / f"{identity.name}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"
+        return self._root / identity.folder_name()
 
 
 def _fill(folder: Path, identity: Identity, details: Details) -> None:

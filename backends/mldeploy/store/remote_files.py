@@ -78,14 +78,13 @@ class RemoteFiles:
     @contextlib.contextmanager
     def staging(self) -> Iterator[RemoteStaging]:
         """See `Files`."""
-        with self._explained():
-            yield RemoteStaging(self._system, self._place)
+        yield RemoteStaging(self._system, self._place, self._shown)
 
     def fetch(self, sha256: str, target: Path, *, link: bool = True) -> None:
         """See `Files`. What arrives is hashed, and must be what was asked for."""
         target.parent.mkdir(parents=True, exist_ok=True)
         digest = hashlib.sha256()
-        with self._explained(), self._system.open(self._place(sha256), "rb") as read, target.open("wb") as write:
+        with _reached(self._shown), self._system.open(self._place(sha256), "rb") as read, target.open("wb") as write:
             while block := read.read(BLOCK):
                 digest.update(block)
                 write.write(block)
@@ -98,7 +97,7 @@ class RemoteFiles:
     def sweep(self, wanted: Collection[str]) -> int:
         """See `Files`."""
         freed = 0
-        with self._explained():
+        with _reached(self._shown):
             self._system.invalidate_cache()
             for path, entry in self._system.find(self._prefix, detail=True).items():
                 if path.rpartition("/")[2] not in wanted:
@@ -109,16 +108,23 @@ class RemoteFiles:
     def _place(self, sha256: str) -> str:
         return f"{self._prefix}/{sha256[:2]}/{sha256}"
 
-    @contextlib.contextmanager
-    def _explained(self) -> Iterator[None]:
-        try:
-            yield
-        except (WorkspaceException, Vanished):
-            raise
-        except FileNotFoundError as error:
-            raise WorkspaceException(
-                "a stored file is gone", where=self._shown, reason=str(error), hint="register the model again"
-            ) from None
+
+@contextlib.contextmanager
+def _reached(shown: str) -> Iterator[None]:
+    """Around the use of a remote place: its failures are as many classes as there are places."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise WorkspaceException("a stored file is gone", where=shown, hint="register the model again") from None
+    except (OSError, WorkspaceException):
+        raise
+    except Exception as error:  # (Azure's, Amazon's and others' own roots)
+        raise WorkspaceException(
+            "the store's files cannot be reached",
+            where=shown,
+            reason=f"{type(error).__name__}: {str(error).partition(chr(10))[0]}",
+            hint="see that the place is there, and that the credentials for it are in the environment",
+        ) from None
 
 
 class RemoteStaging:
@@ -127,10 +133,12 @@ class RemoteStaging:
     Args:
         system: The file system.
         place: From a hash to its path there.
+        shown: How messages name the place.
     """
 
-    def __init__(self, system: AbstractFileSystem, place: Callable[[str], str]) -> None:
+    def __init__(self, system: AbstractFileSystem, place: Callable[[str], str], shown: str) -> None:
         self._system = system
+        self._shown = shown
         self._place = place
         self._stored: set[Content] = set()
 
@@ -146,7 +154,7 @@ class RemoteStaging:
                 progress(size)
             else:
                 read.seek(0)
-                with self._system.open(self._place(content.sha256), "wb") as write:
+                with _reached(self._shown), self._system.open(self._place(content.sha256), "wb") as write:
                     while block := read.read(BLOCK):
                         write.write(block)
                         progress(len(block))
@@ -161,7 +169,8 @@ class RemoteStaging:
     def _is_there(self, content: Content) -> bool:
         # By size too: where a file appears before it is whole, one that broke off does not count.
         self._system.invalidate_cache()
-        try:
-            return bool(self._system.info(self._place(content.sha256))["size"] == content.size)
-        except FileNotFoundError:
-            return False
+        with _reached(self._shown):
+            try:
+                return bool(self._system.info(self._place(content.sha256))["size"] == content.size)
+            except FileNotFoundError:
+                return False

@@ -10,7 +10,7 @@ from mldeploy.store.catalog import Details, Identity
 from mldeploy.store.database import postgres
 from mldeploy.store.files import Files
 from mldeploy.store.local_files import LocalFiles
-from mldeploy.store.places import DatabaseStore, local_folder
+from mldeploy.store.places import DatabaseStore, data_root, local_folder
 from mldeploy.store.store import Store, find_workspace, same, workspace_row
 from mldeploy.store.tables import workspaces
 
@@ -39,13 +39,15 @@ class SharedCatalog:
 
     def create(self, identity: Identity, details: Details) -> bool:
         """See `Catalog`."""
-        row = workspace_row(identity, details)
+        made = insert(workspaces).values(workspace_row(identity, details)).on_conflict_do_nothing()
         with self._database.write() as connection:
-            return connection.execute(insert(workspaces).values(row).on_conflict_do_nothing()).rowcount > 0
+            return connection.execute(made.returning(workspaces.c.id)).first() is not None
 
     def open(self, identity: Identity) -> Store:
         """See `Catalog`."""
-        return Store(self._database, find_workspace(self._database, identity), self._files())
+        workspace_id = find_workspace(self._database, identity)
+        services_folder = data_root() / "services" / identity.folder_name(self.shown)
+        return Store(self._database, workspace_id, self._files(), services_folder)
 
     def delete(self, identity: Identity) -> None:
         """See `Catalog`. The files stay till `gc`: other workspaces may have the same ones."""

@@ -16,6 +16,8 @@ from mldeploy.store.models import ModelTable
 from mldeploy.store.services import ServiceTable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sqlalchemy import ColumnElement
 
     from mldeploy.store.catalog import Identity
@@ -30,6 +32,7 @@ class Store:
         database: The registry that has the workspace.
         workspace_id: Its row.
         files: Where models' bytes are.
+        services_folder: As below.
 
     Attributes:
         services: The services.
@@ -37,12 +40,14 @@ class Store:
         locks: The environments' locks.
         models: The registered models.
         files: Content-addressed files.
+        services_folder: Where this machine lays out the workspace's running services, one folder for each.
     """
 
-    def __init__(self, database: Database, workspace_id: int, files: Files) -> None:
+    def __init__(self, database: Database, workspace_id: int, files: Files, services_folder: Path) -> None:
         self._database = database
         self._workspace_id = workspace_id
         self.files = files
+        self.services_folder = services_folder
         self.services = ServiceTable(database, workspace_id)
         self.environments = EnvironmentTable(database, workspace_id)
         self.locks = LockTable(database, workspace_id)
