@@ -12,6 +12,6 @@ HERE = Path(__file__).parent
 
 @pytest.fixture(scope="session", autouse=True)
 def trained():
-    with FileLock(HERE / ".train.lock"):  # under pytest-xdist one worker trains and the others wait
+    with FileLock(HERE / "outputs" / ".lock"):  # under pytest-xdist one worker trains and the others wait
         if not (HERE / "outputs/shapes.npz").exists():
             subprocess.run([sys.executable, "train.py"], cwd=HERE, check=True)
