@@ -1,0 +1,77 @@
+"""`mldeploy serve`: the scoring server in the foreground, in the environment that the entry script asks for."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mldeploy.errors import UserErrorException
+from mldeploy.events import Step
+from mldeploy.runner._options import FILE
+from mldeploy.runner._verbs import Call, Verb
+
+if TYPE_CHECKING:
+    from mldeploy.inference_config import InferenceConfig
+
+
+@click.command("serve", cls=Verb)
+@click.option("-ic", "--ic", "--inference-config-file", "ic", type=FILE, help="Inference configuration (JSON or YAML).")
+@click.option("--entry-script", "--es", help="The entry script, where there is no --ic.")
+@click.option("--source-directory", "--sd", help="The folder that goes with it.")
+@click.option("--conda-file", "--cf", help="Its conda environment file.")
+@click.option("--model-dir", type=FILE, help="What the script finds as AZUREML_MODEL_DIR.")
+@click.option("--port", "--po", type=click.IntRange(1, 65535), default=5001, help="The port.  [default: 5001]")
+@click.option("--offline", is_flag=True, help="Do without a network.")
+@click.pass_obj
+def serve(
+    call: Call,
+    ic: Path | None,
+    entry_script: str | None,
+    source_directory: str | None,
+    conda_file: str | None,
+    model_dir: Path | None,
+    port: int,
+    offline: bool,
+) -> None:
+    """Run the scoring server here, till Ctrl-C. Nothing is registered, copied or recorded."""
+    from mldeploy.config import load_inference_config
+    from mldeploy.config.settings import resolve
+    from mldeploy.inference_config import InferenceConfig
+    from mldeploy.packaging import environments
+
+    if ic is not None and (entry_script or source_directory or conda_file):
+        raise UserErrorException("--ic excludes --entry-script and what goes with it", where=str(ic))
+    if ic is not None:
+        config = load_inference_config(ic, call.report)
+    elif entry_script:
+        config = InferenceConfig(entry_script, source_directory=source_directory, conda_file=conda_file)
+    else:
+        raise UserErrorException(
+            "an entry script is needed", hint="--ic inferenceconfig.json, or --entry-script score.py"
+        )
+    config.validate()
+    offline = resolve("offline", flag=offline or None)
+    locks = call.workspace().store.locks
+    resolved = environments.resolve(config.environment, locks, offline=offline, report=call.report)
+    python = environments.install(resolved, offline=offline, report=call.report)
+    call.report(Step("start", f"Serving {config.entry_script_path} on http://localhost:{port}/score; Ctrl-C ends it"))
+    _become(python, config, model_dir, port)
+
+
+def _become(python: Path, config: InferenceConfig, model_dir: Path | None, port: int) -> None:
+    """Turn into the server: signals reach it as they would have reached this process."""
+    folder = config.source_directory_path or config.entry_script_path.parent
+    variables: dict[str, Any] = {"AML_APP_ROOT": str(folder)}
+    if config.environment is not None:
+        variables |= config.environment.environment_variables
+    command = [str(python), "-m", "mldeploy_serving", "--entry-script", str(config.entry_script_path)]
+    command += ["--port", str(port)]
+    if model_dir is not None:
+        command += ["--model-dir", str(model_dir.absolute())]
+    sys.stdout.flush()
+    os.chdir(folder)
+    os.execve(python, command, {**os.environ, **variables})  # noqa: S606 - no shell is meant
