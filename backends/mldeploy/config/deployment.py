@@ -15,6 +15,7 @@ from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from mldeploy.config.findings import Problem, explain
 from mldeploy.config.sections import Section, Way
+from mldeploy.config.words import listing
 from mldeploy.errors import ConfigException
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ Amount = Annotated[float, Field(gt=0)]
 
 _NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _SERVICE_NAME = re.compile(r"(?=.{3,32}\Z)[a-z]([-a-z0-9]*[a-z0-9])?")
-_PEM = "-----BEGIN"
+PEM = "-----BEGIN"
+"""How the text of a certificate or key begins, where it is given instead of a path."""
 
 
 class DeploymentConfiguration(Section):
@@ -186,7 +188,8 @@ class AciServiceDeploymentConfiguration(_RemoteConfiguration):
     def _all_or_none(self, *names: str) -> Iterator[tuple[Way, str]]:
         given = [name for name in names if getattr(self, name)]
         if given:
-            yield from self._together(*names, because="{} is given".format(" and ".join(map(repr, given))))
+            verb = "is" if len(given) == 1 else "are"
+            yield from self._together(*names, because=f"{listing(given, 'and')} {verb} given")
 
     def _together(self, *names: str, because: str) -> Iterator[tuple[Way, str]]:
         for name in names:
@@ -197,7 +200,7 @@ class AciServiceDeploymentConfiguration(_RemoteConfiguration):
         """The certificate and its key are files, or PEM text."""
         for name in PATHS:
             value = getattr(self, name)
-            if self.ssl_enabled and value and not value.startswith(_PEM) and not Path(value).is_file():
+            if self.ssl_enabled and value and not value.startswith(PEM) and not Path(value).is_file():
                 yield (name,), "is neither a file that exists nor PEM text"
 
 

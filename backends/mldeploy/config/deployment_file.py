@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from mldeploy.config.deployment import PATHS, TARGETS, DeploymentConfiguration, Key
+from mldeploy.config.deployment import PATHS, PEM, TARGETS, DeploymentConfiguration, Key
 from mldeploy.config.files import Document, read
 from mldeploy.config.findings import Finding, Problem, settle
 from mldeploy.config.paths import locate
@@ -57,6 +57,12 @@ def load_deployment_config(path: str | Path, report: Report = silent) -> Deploym
     if configuration is None:  # settle() has raised already: there is no configuration only with an error
         raise ConfigException("No configuration", where=str(path))
     return configuration
+
+
+def deployment_from_dict(data: dict[str, Any]) -> DeploymentConfiguration:
+    """Makes a configuration from what its `to_dict` gave."""
+    model = TARGETS[data["computeType"].casefold()]
+    return model.of(**_flatten(data, model)[0])
 
 
 def read_deployment(
@@ -176,7 +182,7 @@ def _locate_files(values: dict[str, Any], document: Document) -> list[Problem]:
     notes: list[Problem] = []
     for name in PATHS:
         value = values.get(name)
-        if isinstance(value, str) and "\n" not in value:
+        if isinstance(value, str) and not value.startswith(PEM):
             place = locate(value, document.path.parent)
             values[name] = str(place.path)
             if place.note:

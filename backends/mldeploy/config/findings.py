@@ -121,11 +121,10 @@ _EXPECTED = {
     "model_type": "expected an object",
     "list_type": "expected a list",
     "none_required": "expected null",
-    "literal_error": "expected {expected}",
-    "greater_than": "expected a number above {gt}",
-    "greater_than_equal": "expected {ge} or more",
-    "less_than": "expected a number below {lt}",
-    "less_than_equal": "expected {le} or less",
+    "greater_than": "expected a number above {gt:g}",
+    "greater_than_equal": "expected {ge:g} or more",
+    "less_than": "expected a number below {lt:g}",
+    "less_than_equal": "expected {le:g} or less",
 }
 _ALONE = {
     "missing": "is required",
@@ -152,7 +151,10 @@ def _problems(details: ErrorDetails, data: Any) -> list[Problem]:
         return [Problem((*keys, *way), text) for way, text in context["broken"]]
     if kind in _ALONE:
         return [Problem(keys, _ALONE[kind])]
-    expected = details["msg"] if kind == SHAPE else _EXPECTED.get(kind, "is not valid").format(**context)
+    if kind == "literal_error":
+        expected = f"expected {context['expected'].replace('False', 'false')}"
+    else:
+        expected = details["msg"] if kind == SHAPE else _EXPECTED.get(kind, "is not valid").format(**context)
     value = details["input"]
     if keys and keys[-1] in _SECRETS:
         return [Problem(keys, f"{expected}, found {kind_of(value)}")]

@@ -118,12 +118,8 @@ def parse_yaml(text: str) -> Parsed:
     Raises:
         ParseError: With line and column where they are known.
     """
-    loader = yaml.SafeLoader(text)
-    lines: dict[Keys, int] = {}
     try:
-        root = loader.get_single_node()
-        _yaml_lines(root, (), lines)
-        return loader.construct_document(root), lines
+        return _read_yaml(yaml.SafeLoader(text))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = (mark.line + 1, mark.column + 1) if mark else ()
@@ -132,11 +128,21 @@ def parse_yaml(text: str) -> Parsed:
         raise ParseError(f"Not YAML: {' '.join(str(error).split())}") from None
     except RecursionError:
         raise ParseError(f"Nested deeper than {MAX_DEPTH} levels") from None
+
+
+def _read_yaml(loader: yaml.SafeLoader) -> Parsed:
+    lines: dict[Keys, int] = {}
+    try:
+        root = loader.get_single_node()
+        if root is None:  # nothing but comments
+            return None, lines
+        _yaml_lines(root, (), lines)
+        return loader.construct_document(root), lines
     finally:
         loader.dispose()
 
 
-def _yaml_lines(node: yaml.Node | None, keys: Keys, lines: dict[Keys, int]) -> None:
+def _yaml_lines(node: yaml.Node, keys: Keys, lines: dict[Keys, int]) -> None:
     if isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
             note(lines, (*keys, index), item.start_mark.line + 1)

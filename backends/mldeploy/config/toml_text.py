@@ -21,6 +21,7 @@ _KEY = r"""(?:[\w-]+|"[^"]*"|'[^']*')"""
 _WAY = rf"{_KEY}(?:\s*\.\s*{_KEY})*"
 _TABLE = re.compile(rf"^\s*(\[\[?)\s*({_WAY})\s*\]\]?\s*(?:#.*)?$")
 _ASSIGNMENT = re.compile(rf"^\s*({_WAY})\s*=")
+_LONG_TEXT = re.compile(r'"""[\s\S]*?"""|\'\'\'[\s\S]*?\'\'\'')
 _PART = re.compile(_KEY)
 _PLACE = re.compile(r"^(.*) \(at line (\d+), column (\d+)\)$", re.DOTALL)
 
@@ -47,7 +48,8 @@ def _lines(text: str, data: dict[str, Any]) -> dict[Keys, int]:
     lines: dict[Keys, int] = {}
     table: Keys = ()
     counts: dict[Keys, int] = {}
-    for number, line in enumerate(text.splitlines(), start=1):
+    text = _LONG_TEXT.sub(lambda match: "\n" * match[0].count("\n"), text)
+    for number, line in enumerate(text.split("\n"), start=1):
         if match := _TABLE.match(line):
             table = _open_table(match[1] == "[[", _parts(match[2]), counts)
             _note(data, table, number, lines)
