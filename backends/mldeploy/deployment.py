@@ -127,16 +127,16 @@ def deploy(
         name=name,
         compute_type=target.compute_type,
         engine="process",
-        description=getattr(order.configuration, "description", None),
-        tags=dict(getattr(order.configuration, "tags", None) or {}),
-        properties=dict(getattr(order.configuration, "properties", None) or {}),
+        description=order.configuration.description,
+        tags=dict(order.configuration.tags or {}),
+        properties=dict(order.configuration.properties or {}),
         created_time=now,
         updated_time=now,
         model_ids=tuple(model.id for model in order.models),
         package_digest="",
-        inference_config=order.inference_config.serialize(),
-        deployment_config=order.configuration.serialize(),
-        serving={**order.serving.model_dump(), "timeout": order.timeout},
+        inference_config={"base": str(order.inference_config.base), **order.inference_config.to_dict()},
+        deployment_config=order.configuration.to_dict(),
+        serving={**order.serving.to_dict(), "timeout": order.timeout},
         operation="Running",
         operation_id=str(uuid.uuid4()),
         owner=this_process(),
@@ -248,7 +248,9 @@ def _claimed(workspace: Workspace, record: ServiceRecord, overwrite: bool) -> It
 
 def _deployment(workspace: Workspace, name: str, made: Package, order: Order) -> Deployment:
     folder = workspace.store.services_folder / name
-    return Deployment(name, workspace.name, made, order.configuration, order.serving, folder, order.timeout)
+    return Deployment(
+        name, workspace.name, made, order.configuration, order.serving, folder, order.timeout, order.offline
+    )
 
 
 def _check_engine(engine: str) -> None:

@@ -9,19 +9,25 @@ from __future__ import annotations
 import builtins
 import difflib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mldeploy.errors import ModelNotFoundException, UserErrorException, WebserviceException
+from mldeploy.errors import ComputeTargetException, ModelNotFoundException, UserErrorException, WebserviceException
 from mldeploy.events import Report, Step, silent
+from mldeploy.inference_config import InferenceConfig
 from mldeploy.resource_configuration import ResourceConfiguration
 
 if TYPE_CHECKING:
+    from mldeploy.config.deployment import DeploymentConfiguration
+    from mldeploy.config.harness import ServingSettings
     from mldeploy.store.models import ModelFile, ModelRecord
+    from mldeploy.webservice import Webservice
     from mldeploy.workspace import Workspace
+
+__all__ = ["InferenceConfig", "Model"]
 
 # A `key`, or a `[key, value]`: how v1 filtered by tags and properties.
 Filter = Iterable["str | Iterable[str]"] | Mapping[str, str]
@@ -458,6 +464,75 @@ class Model:
             ModelNotFoundException: It is not registered there.
         """
         return Model(workspace, id=model_payload["id"])
+
+    @staticmethod
+    def deploy(
+        workspace: Workspace,
+        name: str,
+        models: Sequence[Model | str],
+        inference_config: InferenceConfig | None = None,
+        deployment_config: DeploymentConfiguration | None = None,
+        deployment_target: object = None,
+        overwrite: bool = False,
+        show_output: bool = False,
+        *,
+        engine: str = "auto",
+        timeout: float | None = None,
+        serving: ServingSettings | None = None,
+        offline: bool = False,
+        report: Report = silent,
+    ) -> Webservice:
+        """Deploy models as a service (v1's parameters up to `show_output`; the others are ours).
+
+        It returns when the target runs the service; `wait_for_deployment` waits until it is Healthy.
+
+        Args:
+            workspace: Where the service is recorded.
+            name: 3 to 32 lowercase letters, digits and dashes, a letter first.
+            models: Registered models, as objects, `name:version` or `name` (the latest).
+            inference_config: Entry script, source directory and environment.
+            deployment_config: The place; None is the local target with a port that the system chooses.
+            deployment_target: A compute target; local deployments have none.
+            overwrite: Replace a service of that name.
+            show_output: Wait, and print how it goes.
+            engine: What runs it on this machine: `process`, or `auto`, which is that.
+            timeout: Seconds until it must be Healthy, 300 by default; then it is ended and Failed.
+            serving: How the scoring server behaves.
+            offline: Do without a network.
+            report: Told each step.
+
+        Returns:
+            The service.
+
+        Raises:
+            WebserviceException: The name breaks v1's rule, is taken or being deployed (409), or the port is taken.
+            UserErrorException: The script, a path, a configuration or the environment has to be changed.
+            ComputeTargetException: This version cannot deploy to that place.
+        """
+        from mldeploy import webservice
+
+        if deployment_target is not None:
+            raise ComputeTargetException(
+                "a deployment target was given, but local deployments have none",
+                reason="compute targets come with the AKS target",
+                hint="leave out the deployment target",
+            )
+        service = webservice.deploy(
+            workspace,
+            name,
+            models,
+            inference_config,
+            deployment_config,
+            overwrite=overwrite,
+            engine=engine,
+            timeout=timeout,
+            serving=serving,
+            offline=offline,
+            report=report,
+        )
+        if show_output:
+            service.wait_for_deployment(show_output=True, report=report)
+        return service
 
     @staticmethod
     def get_model_path(model_name: str, version: int | str | None = None) -> str:

@@ -18,8 +18,8 @@ from mldeploy.config.deployment import (
     AksServiceDeploymentConfiguration,
     DeploymentConfiguration,
     LocalWebserviceDeploymentConfiguration,
-    deserialize_configuration,
 )
+from mldeploy.config.deployment_file import deployment_from_dict
 from mldeploy.config.harness import ServingSettings
 from mldeploy.deployment import DEFAULT_TIMEOUT_S, Order
 from mldeploy.errors import UserErrorException, WebserviceException
@@ -238,7 +238,7 @@ class Webservice:
         """
         import requests
 
-        body = input_data if isinstance(input_data, (str, bytes, bytearray)) else json.dumps(input_data)
+        body = input_data if isinstance(input_data, (str, bytes)) else json.dumps(input_data)
         if isinstance(body, str):
             body = body.encode()
         if self._session is None:
@@ -577,12 +577,12 @@ def _order(workspace: Workspace, record: ServiceRecord) -> Order:
     """What a recorded service was asked for."""
     from mldeploy.inference_config import InferenceConfig
 
-    serving = dict(record.serving)
-    timeout = serving.pop("timeout")
+    serving, inference = dict(record.serving), dict(record.inference_config)
+    timeout, base = serving.pop("timeout"), inference.pop("base")
     return Order(
         _models(workspace, record.model_ids),
-        InferenceConfig.deserialize(record.inference_config),
-        deserialize_configuration(record.deployment_config),
+        InferenceConfig.from_dict(inference, base),
+        deployment_from_dict(record.deployment_config),
         ServingSettings(**serving),
         timeout=timeout,
     )

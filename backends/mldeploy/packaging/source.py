@@ -96,7 +96,9 @@ def collect(entry_script: Path, source_directory: Path | None, report: Report = 
     """
     if source_directory is None:
         only = SourceFile(entry_script.name, entry_script, entry_script.stat().st_size)
-        return Source(entry_script.name, None, (only,))
+        source = Source(entry_script.name, None, (only,))
+        _say_size(source, entry_script.parent, report)
+        return source
     root = source_directory.resolve()
     name = root.name or "source"
     if name == MODELS_FOLDER:

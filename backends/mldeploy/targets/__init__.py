@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from mldeploy.errors import ComputeTargetException
-from mldeploy.targets._protocol import Target
+
+if TYPE_CHECKING:
+    from mldeploy.targets._protocol import Target
 
 TARGETS = ("local", "aci", "aks", "edge", "fpga")
 BUILT = ("local",)

@@ -28,6 +28,7 @@ class Deployment:
     serving: ServingSettings
     folder: Path  # this machine's, for what the deployment keeps here
     timeout: float
+    offline: bool
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,10 @@ environment is resolved.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import uuid
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,23 +42,20 @@ class LocalTarget:
             EnvironmentException: The environment cannot be installed.
             WebserviceException: The port is taken.
         """
-        python = install(deployment.package.environment, report=report)
-        folder = deployment.folder / uuid.uuid4().hex[:12]
-        try:
-            deployment.package.lay_out(folder / "app")
-            program = Program(python, folder, _variables(deployment, folder / "app"), deployment.timeout)
-            assert isinstance(deployment.configuration, LocalWebserviceDeploymentConfiguration)
-            report(Step("start", f"Starting {deployment.service}"))
-            return asdict(process.start(program, deployment.configuration.port))
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
+        with _laid_out(deployment, report) as program:
+            return _start(program, deployment, report)
 
     def update(self, handle: Handle, deployment: Deployment, report: Report) -> Handle:
-        """Replace a deployment: all that can fail on paper is done before the old one is stopped."""
-        install(deployment.package.environment, report=report)
-        self.delete(handle)
-        return self.deploy(deployment, report)
+        """Replace a deployment: the old one is stopped when all that can fail is done.
+
+        Where the new one is to have the old one's port, that is just before it is started, else just after.
+        """
+        with _laid_out(deployment, report) as program:
+            if _port(deployment) == handle["port"]:
+                process.stop(Running(**handle))
+            started = _start(program, deployment, report)
+            self.delete(handle)
+            return started
 
     def describe(self, handle: Handle) -> Description:
         """What the process engine sees now."""
@@ -75,6 +74,29 @@ class LocalTarget:
         running = Running(**handle)
         process.stop(running)
         shutil.rmtree(running.folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _laid_out(deployment: Deployment, report: Report) -> Iterator[Program]:
+    """The program in a folder of its own, which is gone again when it could not be started."""
+    python = install(deployment.package.environment, offline=deployment.offline, report=report)
+    folder = deployment.folder / uuid.uuid4().hex[:12]
+    try:
+        deployment.package.lay_out(folder / "app")
+        yield Program(python, folder, _variables(deployment, folder / "app"), deployment.timeout)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _start(program: Program, deployment: Deployment, report: Report) -> Handle:
+    report(Step("start", f"Starting {deployment.service}"))
+    return asdict(process.start(program, _port(deployment)))
+
+
+def _port(deployment: Deployment) -> int | None:
+    assert isinstance(deployment.configuration, LocalWebserviceDeploymentConfiguration)
+    return deployment.configuration.port
 
 
 def _variables(deployment: Deployment, app_root: Path) -> dict[str, str]:
