@@ -1,0 +1,212 @@
+"""What one pytest process has deployed: shared where tests ask for the same, deleted whatever happens."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import pytest
+
+from mldeploy import deployment
+from mldeploy.deployment import Order
+from mldeploy.errors import AzureMLException, UserErrorException, WebserviceException
+from mldeploy.events import Event, Notice, Report
+from mldeploy.packaging.package import package
+from mldeploy.webservice import Webservice
+from mldeploy.workspace import Workspace
+from pytest_mldeploy._marks import Wanted
+from pytest_mldeploy._options import Options
+from pytest_mldeploy._orders import Orders
+
+_CHANGES = ("update", "reload", "delete", "regen_key")
+_PREFIX = "pytest"
+_LONGEST_PREFIX = 23  # with a dash and eight digits it is a service name of 32 characters, v1's longest
+_NOT_FOUND = 404
+_GRACE_S = 10.0  # the service ends itself when its time is up; this much later it is given up here
+
+
+@dataclass(frozen=True)
+class Asker:
+    """A test that asks for a service.
+
+    Args:
+        item: The test.
+        target: Where it runs.
+        file: What its `mldeploy.toml` says about the settings.
+    """
+
+    item: pytest.Item
+    target: str
+    file: Mapping[str, Any]
+
+
+class Deployments:
+    """The deployments of this process.
+
+    Args:
+        options: What the run asks for.
+
+    Attributes:
+        workspace: A throwaway one, unless the options name another.
+
+    Raises:
+        WorkspaceException: The workspace that is named cannot be opened.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self._folder = ""
+        self.workspace = self._open(options.workspace)
+        self._orders = Orders(self.workspace, options)
+        self._names: list[str] = []
+        self._made: dict[str, Webservice | AzureMLException] = {}
+        self._keys: dict[str, str] = {}
+
+    def _open(self, name: str) -> Workspace:
+        if name:
+            return Workspace.get(name)
+        self._folder = tempfile.mkdtemp(prefix="pytest-mldeploy-")
+        return Workspace.create(_PREFIX, store=self._folder)
+
+    def deploy(self, asker: Asker, wanted: Wanted) -> Webservice:
+        """A service of the test's own; `delete` ends it.
+
+        Raises:
+            AzureMLException: It cannot be deployed; nothing is left running.
+        """
+        return self._deploy(asker, wanted, self._order(asker, wanted))
+
+    def shared(self, asker: Asker, wanted: Wanted) -> Webservice:
+        """The service that all tests share that want the same package, configuration, settings and target.
+
+        One that has Failed since is replaced. A deployment that failed is not tried again.
+
+        Raises:
+            AzureMLException: It cannot be deployed.
+        """
+        owner = _owner(asker.item, wanted)
+        asked = f"{owner}\0{asker.target}\0{wanted.key}\0{sorted(asker.file.items())}"
+        order = None
+        if asked not in self._keys:
+            order = self._order(asker, wanted)
+            self._keys[asked] = f"{owner}\0{self._key(order)}"
+        key = self._keys[asked]
+        made = self._made.get(key)
+        if isinstance(made, Webservice) and made.state == "Failed":
+            self.delete(made.name)
+            made = None
+        if made is None:
+            made = self._made[key] = self._first(asker, wanted, order or self._order(asker, wanted), key)
+        if isinstance(made, AzureMLException):
+            raise made
+        return made
+
+    def _first(self, asker: Asker, wanted: Wanted, order: Order, key: str) -> Webservice | AzureMLException:
+        try:
+            service = self._deploy(asker, wanted, order)
+        except AzureMLException as error:
+            return error
+        for change in _CHANGES:
+            setattr(service, change, _refusal(service.name, change))
+        module = asker.item.getparent(pytest.Module)
+        if wanted.scope == "module" and module is not None:
+            module.addfinalizer(lambda: self._end(service.name, key))
+        return service
+
+    def _end(self, name: str, key: str) -> None:
+        self._made.pop(key, None)
+        self.delete(name)
+
+    def _order(self, asker: Asker, wanted: Wanted) -> Order:
+        return self._orders.of(wanted, asker.target, _teller(asker.item), asker.file)
+
+    def _key(self, order: Order) -> str:
+        """Equal for two orders that the same service fills; the timeout does not count."""
+        made = package(self.workspace, order.models, order.inference_config, offline=order.offline)
+        parts = (made.digest, order.configuration.to_dict(), order.serving.model_dump(), order.engine)
+        return json.dumps([order.configuration.compute_type, *parts], sort_keys=True)
+
+    def _deploy(self, asker: Asker, wanted: Wanted, order: Order) -> Webservice:
+        prefix = (wanted.name or _PREFIX)[:_LONGEST_PREFIX].rstrip("-")
+        name = f"{prefix}-{secrets.token_hex(4)}"
+        self._names.append(name)  # before anything is there: what is made is deleted, wherever this is interrupted
+        began = time.monotonic()
+        deployment.deploy(self.workspace, name, order, report=_reporter(asker.item))
+        service = Webservice(self.workspace, name)
+        hook = asker.item.ihook
+        try:
+            service.wait_for_deployment(timeout_sec=order.timeout + _GRACE_S)
+        except AzureMLException as error:
+            error.hint = ""  # it says how to get the log of a service that is about to be gone
+            hook.pytest_mldeploy_failed(item=asker.item, service=service, target=asker.target, error=error)
+            self.delete(name)
+            raise
+        seconds = time.monotonic() - began
+        hook.pytest_mldeploy_deployed(item=asker.item, service=service, target=asker.target, seconds=seconds)
+        return service
+
+    def delete(self, name: str) -> None:
+        """Delete a service of ours, if it is still there, in whatever state."""
+        if self.workspace.store.services.get(name) is not None:
+            deployment.delete(self.workspace, name)
+        self._names.remove(name)
+
+    def close(self) -> list[str]:
+        """Delete all that was deployed, and the workspace if it is a throwaway one.
+
+        Returns:
+            What could not be deleted, and why, one line each; empty if nothing is left.
+        """
+        left = []
+        others = list(self.workspace.webservices) if self._folder else []
+        for name in dict.fromkeys([*self._names, *others]):
+            try:
+                deployment.delete(self.workspace, name)
+            except WebserviceException as error:
+                if error.status_code != _NOT_FOUND:
+                    left.append(f"{name}: {error}")
+            except Exception as error:
+                left.append(f"{name}: {error!r}")
+        self._names.clear()
+        self._made.clear()
+        if self._folder and not left:
+            shutil.rmtree(self._folder, ignore_errors=True)
+        return left
+
+
+def _owner(item: pytest.Item, wanted: Wanted) -> str:
+    """Who shares: everybody, or the tests of one module."""
+    module = item.getparent(pytest.Module)
+    return module.nodeid if wanted.scope == "module" and module is not None else ""
+
+
+def _refusal(name: str, change: str) -> Callable[..., NoReturn]:
+    def refuse(*_: object, **__: object) -> NoReturn:
+        __tracebackhide__ = True
+        raise UserErrorException(
+            f"{change}() of a service that tests share",
+            where=f"service {name}",
+            reason="other tests rely on it as it was deployed",
+            hint='ask for one of the test\'s own: @pytest.mark.mldeploy(…, scope="function")',
+        )
+
+    return refuse
+
+
+def _teller(item: pytest.Item) -> Callable[[str], None]:
+    return lambda text: item.ihook.pytest_mldeploy_notice(item=item, text=text)
+
+
+def _reporter(item: pytest.Item) -> Report:
+    tell = _teller(item)
+
+    def report(event: Event) -> None:
+        if isinstance(event, Notice):
+            tell(event.text)
+
+    return report

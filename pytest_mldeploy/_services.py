@@ -1,0 +1,119 @@
+"""Services for tests: what fixtures and collected checks ask the process' deployments for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mldeploy.errors import AzureMLException, NeedsImage
+from mldeploy.targets.capabilities import CAPABILITIES
+from pytest_mldeploy import _report
+from pytest_mldeploy._options import OPTIONS, Said
+from pytest_mldeploy._types import Target
+
+if TYPE_CHECKING:
+    from mldeploy.webservice import Webservice
+    from pytest_mldeploy._deployments import Asker, Deployments
+    from pytest_mldeploy._marks import Wanted
+
+FIXTURES = {"mldeploy_workspace", "mldeploy_target", "mldeploy_deploy", "mldeploy_service"}
+_DEPLOYMENTS: pytest.StashKey[Deployments] = pytest.StashKey()
+
+
+def target_of(item: pytest.Item) -> str | None:
+    """Where a test runs; None if it does not use our fixtures."""
+    target: str | None = getattr(item, "target", None)
+    if target is None and FIXTURES & set(getattr(item, "fixturenames", ())):
+        parameters = getattr(getattr(item, "callspec", None), "params", {})
+        target = parameters.get("mldeploy_target") or item.config.stash[OPTIONS].targets[0]
+    return target
+
+
+def deployments(config: pytest.Config) -> Deployments:
+    """The process' deployments, made when first asked for; everything heavy is imported here."""
+    made = config.stash.get(_DEPLOYMENTS, None)
+    if made is None:
+        from pytest_mldeploy._deployments import Deployments
+
+        made = config.stash[_DEPLOYMENTS] = Deployments(config.stash[OPTIONS])
+        config.add_cleanup(lambda: close(config))  # should the session's own end not be reached
+    return made
+
+
+def close(config: pytest.Config) -> None:
+    """Delete everything that was deployed; what could not be is kept for the summary."""
+    made = config.stash.get(_DEPLOYMENTS, None)
+    if made is not None:
+        del config.stash[_DEPLOYMENTS]
+        config.stash[_report.LEFT] = made.close()
+
+
+def shared_service(item: pytest.Item, wanted: Wanted, target: str, file: Said) -> Webservice:
+    """The service that all tests share that want the same.
+
+    Raises:
+        AzureMLException: It cannot be deployed.
+    """
+    made = deployments(item.config)
+    return _given(item, lambda asker: made.shared(asker, wanted), target, file)
+
+
+def own_service(item: pytest.Item, wanted: Wanted, target: str, file: Said) -> Webservice:
+    """A service of the test's own, deleted after it.
+
+    Raises:
+        AzureMLException: It cannot be deployed.
+    """
+    made = deployments(item.config)
+
+    def deploy(asker: Asker) -> Webservice:
+        service = made.deploy(asker, wanted)
+        item.addfinalizer(lambda: made.delete(service.name))
+        return service
+
+    return _given(item, deploy, target, file)
+
+
+def _given(item: pytest.Item, give: Callable[[Asker], Webservice], target: str, file: Said) -> Webservice:
+    """What is asked for, remembered for the test's report; our frames and causes stay out of a traceback."""
+    __tracebackhide__ = True
+    from pytest_mldeploy._deployments import Asker
+
+    try:
+        service = give(Asker(item, target, file))
+    except NeedsImage as error:
+        _needs("docker", str(error))
+    except AzureMLException as error:
+        raise error.with_traceback(None) from None
+    _report.taken(item, service)
+    return service
+
+
+def _needs(tool: str, why: str) -> None:
+    """Skip a test that needs a tool by itself; a failure where `MLDEPLOY_REQUIRE` lists the tool."""
+    __tracebackhide__ = True
+    if tool in os.environ.get("MLDEPLOY_REQUIRE", "").replace(",", " ").split():
+        pytest.fail(f"{tool} is required by MLDEPLOY_REQUIRE: {why}", pytrace=False)
+    pytest.skip(f"needs {tool}: {why}")
+
+
+def target(name: str) -> Target:
+    """A target by name, with what it can do."""
+    from mldeploy.targets import target_for
+
+    return Target(name, frozenset(target_for(name).capabilities))
+
+
+def reason_to_skip(item: pytest.Item, name: str) -> str:
+    """Why a test makes no sense on a target; empty if it does."""
+    for mark in item.iter_markers("mldeploy_targets"):
+        if name not in mark.args:
+            return f"for {', '.join(mark.args)}, not for {name}"
+    for mark in item.iter_markers("mldeploy_requires"):
+        missing = [word for word in mark.args if word not in target(name).capabilities]
+        if missing:
+            return f"{name} lacks {', '.join(missing)} ({'; '.join(CAPABILITIES[word] for word in missing)})"
+    return ""

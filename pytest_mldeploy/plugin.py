@@ -1,0 +1,163 @@
+"""The plugin itself: pytest's hooks and the fixtures. Everything heavy is imported when it is first used."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from mldeploy.errors import AzureMLException, ConfigException
+from pytest_mldeploy import _marks, _options, _report, _services, _toml, hooks
+from pytest_mldeploy._options import OPTIONS, Options
+from pytest_mldeploy._services import FIXTURES, target_of
+from pytest_mldeploy._types import Deploy, Target
+
+if TYPE_CHECKING:
+    from mldeploy.webservice import Webservice
+    from mldeploy.workspace import Workspace
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The settings, as flags and ini keys."""
+    _options.add_options(parser)
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Ours, for others to implement."""
+    pluginmanager.add_hookspecs(hooks)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Refuse what cannot be had before anything is collected."""
+    for description in _marks.DESCRIPTIONS:
+        config.addinivalue_line("markers", description)
+    config.stash[OPTIONS] = Options(config)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run each test that uses a fixture of ours once per target."""
+    if not FIXTURES.isdisjoint(metafunc.fixturenames):
+        if "mldeploy_target" not in metafunc.fixturenames:
+            metafunc.fixturenames.append("mldeploy_target")
+        metafunc.parametrize("mldeploy_target", metafunc.config.stash[OPTIONS].targets, indirect=True, scope="session")
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """Take `mldeploy.toml` for a file of tests."""
+    return _toml.HarnessFile.from_parent(parent, path=file_path) if _toml.is_harness(file_path) else None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Check how the marks are used, and skip where a test makes no sense."""
+    for item in items:
+        for name, check in _marks.CHECKS.items():
+            for mark in item.iter_markers(name):
+                try:
+                    check(mark, item.path.parent)
+                except ConfigException as error:
+                    raise pytest.UsageError(f"{item.nodeid}: @pytest.mark.{name}: {error}") from None
+    ours = [(item, target) for item in items if (target := target_of(item))]
+    if ours:
+        _options.check_platform()
+    for item, target in ours:
+        if reason := _services.reason_to_skip(item, target):
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
+    """A failed test's report shows its services and none of our frames."""
+    target = target_of(item)
+    if target and call.excinfo:
+        _report.hide_internals(item, call.excinfo.value)
+    report = yield
+    if target and report.failed:
+        report.sections += _report.sections(item, target)
+    return report
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Delete everything, when all fixtures are torn down; something left makes the run fail."""
+    _services.close(session.config)
+    if session.config.stash.get(_report.LEFT, []):
+        session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what was deployed."""
+    _report.summarise(terminalreporter)
+
+
+def pytest_mldeploy_deployed(item: pytest.Item, service: Webservice, target: str, seconds: float) -> None:
+    """Our own reports follow the deployments through the same hooks as others'."""
+    _report.deployed(item, service, target, seconds)
+
+
+def pytest_mldeploy_failed(item: pytest.Item, service: Webservice, target: str) -> None:
+    """See `pytest_mldeploy_deployed`."""
+    _report.failed(item, service, target)
+
+
+def pytest_mldeploy_notice(item: pytest.Item, text: str) -> None:
+    """See `pytest_mldeploy_deployed`."""
+    _report.noticed(item, text)
+
+
+@pytest.fixture(scope="session")
+def mldeploy_workspace(pytestconfig: pytest.Config) -> Workspace:
+    """The workspace that models are registered and services deployed in.
+
+    It is a throwaway one, deleted after the session, unless --mldeploy-workspace names another: no test touches
+    your own services by accident.
+    """
+    return _services.deployments(pytestconfig).workspace
+
+
+@pytest.fixture(scope="session")
+def mldeploy_target(request: pytest.FixtureRequest) -> Target:
+    """Where the test runs: `.name` ("local", "aci", …) and `.capabilities` ("keys", "traffic", …).
+
+    A test that uses any fixture of mldeploy runs once for each --mldeploy-target.
+    """
+    targets = request.config.stash[OPTIONS].targets
+    return _services.target(getattr(request, "param", targets[0]))
+
+
+@pytest.fixture
+def mldeploy_deploy(request: pytest.FixtureRequest, mldeploy_target: Target) -> Deploy:
+    """Deploys a service of the test's own and waits until it is Healthy; deleted after the test.
+
+    Called like the mark: `mldeploy_deploy("inferenceconfig.json", models=["model.pkl"])`. Paths are relative to
+    the test file.
+    """
+    item, target = request.node, mldeploy_target.name
+
+    def deploy(inference_config: Any, **more: Any) -> Webservice:
+        __tracebackhide__ = True
+        wanted = _marks.wanted(item.path.parent, inference_config, **{**more, "scope": "function"})
+        return _services.own_service(item, wanted, target, item.config.stash[OPTIONS].file)
+
+    return deploy
+
+
+@pytest.fixture
+def mldeploy_service(request: pytest.FixtureRequest, mldeploy_target: Target) -> Webservice:
+    """The service that the test's @pytest.mark.mldeploy(inference_config, …) describes, Healthy.
+
+    Tests that describe the same service share it: do not change it, or ask for scope="function".
+    """
+    __tracebackhide__ = True
+    item = request.node
+    mark = item.get_closest_marker("mldeploy")
+    if mark is None:
+        pytest.fail('mldeploy_service needs a mark: @pytest.mark.mldeploy("inferenceconfig.json")', pytrace=False)
+    wanted = _marks.read_mark(mark, item.path.parent)
+    give = _services.own_service if wanted.scope == "function" else _services.shared_service
+    try:
+        return give(item, wanted, mldeploy_target.name, item.config.stash[OPTIONS].file)
+    except AzureMLException as error:
+        pytest.fail(f"{type(error).__name__}: {error}", pytrace=False)
