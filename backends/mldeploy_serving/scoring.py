@@ -28,7 +28,7 @@ from mldeploy_serving.settings import Settings
 _SCRIPT_FAILED = "An unexpected error occurred in scoring script. Check the logs for more info."
 _INTERNAL = "An unexpected internal error occurred. Check the logs for more info."
 # where inference-schema turns what was sent into what was declared; errors from there are the client's
-_CONVERSIONS = {"_deserialize_input_argument", "deserialize_input"}
+_CONVERSION = "_deserialize_input_argument"
 
 
 class Scorer:
@@ -169,9 +169,9 @@ class Scorer:
 
     def _failure(self, request: Request, error: BaseException) -> Answer:
         if self._decorated and isinstance(error, Exception):
-            parameter = _misfit(error.__traceback__)
-            if parameter is not None:
-                message = f"The value of {parameter!r} does not fit its declared schema: {error}"
+            place = _misfit(error.__traceback__)
+            if place is not None:
+                message = f"The value of {place!r} does not fit its declared schema: {error}"
                 LOGGER.warning("%s %s", _id(request), message)
                 return refusal(400, message)
         LOGGER.error("%s run() failed\n%s", _id(request), describe(error))
@@ -183,11 +183,14 @@ def _id(request: Request) -> str:
 
 
 def _misfit(trace: TracebackType | None) -> str | None:
-    """The parameter whose value could not be converted; None where the user's own code was reached before."""
+    """Which value could not be converted (`parameter.key`); None where the user's own code was reached first."""
+    place: list[str] = []
     for entry in entries(trace):
         code = entry.tb_frame.f_code
-        if code.co_name in _CONVERSIONS and "inference_schema" in code.co_filename:
-            return str(entry.tb_frame.f_locals.get("param_name", "input"))
-        if in_users_code(entry):
+        if code.co_name == _CONVERSION and "inference_schema" in code.co_filename:
+            name = str(entry.tb_frame.f_locals["param_name"])
+            if place[-1:] != [name]:  # the elements of a list go by the list's name
+                place.append(name)
+        elif not place and in_users_code(entry):
             return None
-    return None
+    return ".".join(place) or None

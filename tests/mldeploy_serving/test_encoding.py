@@ -1,0 +1,91 @@
+"""Results that JSON cannot hold."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import decimal
+import enum
+import json
+import uuid
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from mldeploy_serving.encoding import Encoder
+
+
+@dataclasses.dataclass
+class Point:
+    x: int
+    at: datetime.date
+
+
+class Colour(enum.Enum):
+    RED = "red"
+
+
+class Model:
+    def model_dump(self) -> dict[str, int]:
+        return {"a": 1}
+
+
+FRAME = pd.DataFrame({"a": [1, 2], "at": pd.to_datetime(["2021-01-31", None])})
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (np.array([[1, 2]]), "[[1, 2]]"),
+        (np.int64(3), "3"),
+        (np.float32(0.5), "0.5"),
+        (np.bool_(True), "true"),
+        (np.array(["2021-01-31", "NaT"], "datetime64[D]"), '["2021-01-31T00:00:00", null]'),
+        (np.array([1500], "timedelta64[ms]"), "[1.5]"),
+        (np.array([(1, 2.0)], dtype=[("a", int), ("b", float)]), "[[1, 2.0]]"),
+        (FRAME, '[{"a": 1, "at": "2021-01-31T00:00:00"}, {"a": 2, "at": null}]'),
+        (FRAME["a"], "[1, 2]"),
+        (pd.Series([1, None], dtype="Int64"), "[1, null]"),
+        (pd.Timestamp("2021-01-31", tz="UTC"), '"2021-01-31T00:00:00+00:00"'),
+        ({np.int64(1): 2}, '{"1": 2}'),
+        ({datetime.date(2021, 1, 31): 2}, '{"2021-01-31": 2}'),
+        (datetime.timedelta(minutes=1), "60.0"),
+        (decimal.Decimal("1.5"), "1.5"),
+        (Colour.RED, '"red"'),
+        (uuid.UUID(int=0), '"00000000-0000-0000-0000-000000000000"'),
+        (PurePosixPath("a/b"), '"a/b"'),
+        (Point(1, datetime.date(2021, 1, 31)), '{"x": 1, "at": "2021-01-31"}'),
+        (Model(), '{"a": 1}'),
+        (range(3), "[0, 1, 2]"),
+        (memoryview(b"a"), '"YQ=="'),
+    ],
+)
+def test_the_nearest_that_json_can_hold(value: Any, text: str) -> None:
+    assert Encoder().encode({"v": value}).decode() == f'{{"v": {text}}}'
+
+
+@pytest.mark.parametrize("value", [object(), 1j, int, {"a": [object()]}])
+def test_what_json_has_nothing_for(value: Any) -> None:
+    with pytest.raises(TypeError, match="which JSON has nothing for"):
+        Encoder().encode(value)
+
+
+def test_null_for_nan_wherever_it_is() -> None:
+    value = {"a": np.array([1.0, np.nan]), "b": (float("-inf"), {"c": float("nan")})}
+    assert Encoder(nan_as_null=True).encode(value) == b'{"a": [1.0, null], "b": [null, {"c": null}]}'
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.integers() | st.floats() | st.booleans(), inner),
+    max_leaves=20,
+)
+
+
+@given(VALUES.filter(lambda value: value is not None))
+def test_what_json_can_hold_is_what_json_dumps_writes(value: Any) -> None:
+    assert Encoder().encode(value) == json.dumps(value).encode()
