@@ -267,6 +267,7 @@ class Webservice:
         record, seen = self._look()
         return WebserviceException(
             f"Service {self.name} cannot be reached: it is {seen.state}",
+            status_code=503,
             where=seen.scoring_uri or "",
             reason=f"{error}\n{self.get_logs(_LOG_LINES_IN_ERRORS)}".rstrip(),
             hint=f"mldeploy service get-logs -n {record.name}",
@@ -382,7 +383,9 @@ class LocalWebservice(Webservice):
         if models is not None:
             changes["models"] = _models(self.workspace, models)
         if deployment_config is not None:
-            changes["configuration"] = deployment_config
+            labels = _labels(self._look()[0])
+            given = deployment_config.model_dump(exclude_unset=True)
+            changes["configuration"] = deployment_config.of(**{**labels, **given})
         if inference_config is not None:
             changes["inference_config"] = inference_config
         self._again(changes, wait, report)
@@ -579,13 +582,19 @@ def _order(workspace: Workspace, record: ServiceRecord) -> Order:
 
     serving, inference = dict(record.serving), dict(record.inference_config)
     timeout, base = serving.pop("timeout"), inference.pop("base")
+    configuration = deployment_from_dict(record.deployment_config)
     return Order(
         _models(workspace, record.model_ids),
         InferenceConfig.from_dict(inference, base),
-        deployment_from_dict(record.deployment_config),
+        configuration.of(**{**configuration.model_dump(exclude_unset=True), **_labels(record)}),
         ServingSettings(**serving),
         timeout=timeout,
     )
+
+
+def _labels(record: ServiceRecord) -> dict[str, Any]:
+    """What is written on a service by now, as a configuration says it."""
+    return _given({"description": record.description, "tags": record.tags, "properties": record.properties})
 
 
 def _models(workspace: Workspace, models: Sequence[Model | str]) -> tuple[Model, ...]:

@@ -18,6 +18,8 @@ from mldeploy.store.owners import alive
 from mldeploy.store.tables import services
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sqlalchemy import Connection, RowMapping
 
     from mldeploy.store.database import Database
@@ -122,6 +124,25 @@ class ServiceTable:
         with self._database.write() as connection:
             if not self._write(connection, record):
                 raise WebserviceException(f"service {record.name} was deleted meanwhile", 404, where=record.name)
+
+    def change(self, name: str, change: Callable[[ServiceRecord], ServiceRecord]) -> ServiceRecord | None:
+        """Change the record of a service; nobody else writes it between reading and writing.
+
+        Args:
+            name: The service.
+            change: Is given the record and gives the new one.
+
+        Returns:
+            The new record; None if there is no such service.
+        """
+        with self._database.write() as connection:
+            lock_table(connection, "services", "SHARE ROW EXCLUSIVE")
+            found = self._find(connection, name)
+            if found is None:
+                return None
+            changed = change(found)
+            self._write(connection, changed)
+            return changed
 
     def get(self, name: str) -> ServiceRecord | None:
         """The record of a service, None if there is none."""
