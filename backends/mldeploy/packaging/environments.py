@@ -10,7 +10,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -140,8 +140,8 @@ def install(resolved: ResolvedEnvironment, *, offline: bool = False, report: Rep
         if python := installed(resolved):
             return python
         report(Step("install", f"installing {_count(resolved.lock)} packages for Python {resolved.python}"))
-        for half in (folder, *folder.parent.glob(f"{folder.name}.partial-*")):
-            shutil.rmtree(half, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        _sweep(folder)
         _build(resolved, folder, offline=offline)
     return folder / "bin" / "python"
 
@@ -211,6 +211,19 @@ def _build(resolved: ResolvedEnvironment, folder: Path, *, offline: bool) -> Non
         raise explain.disk(error, folder) from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed processes left half built; a uv that outlived one may still have written there."""
+    from filelock import FileLock, Timeout
+
+    for half in folder.parent.glob("*.partial-*"):
+        digest = half.name.partition(".")[0]
+        if digest == folder.name:  # its lock is ours
+            shutil.rmtree(half, ignore_errors=True)
+            continue
+        with suppress(Timeout), FileLock(folder.parent / f"{digest}.lock").acquire(timeout=0):
+            shutil.rmtree(half, ignore_errors=True)
 
 
 def _fill(resolved: ResolvedEnvironment, folder: Path, *, offline: bool) -> None:
