@@ -273,6 +273,58 @@ class Webservice:
             hint=f"mldeploy service get-logs -n {record.name}",
         )
 
+    def add_tags(self, tags: Mapping[str, str]) -> None:
+        """Add tags, or change the values of those there; the service runs on."""
+        self.relabel(tags=tags)
+
+    def remove_tags(self, tags: Sequence[str]) -> None:
+        """Remove tags by key; those that are not there do not matter."""
+        self.relabel(remove_tags=tags)
+
+    def add_properties(self, properties: Mapping[str, str]) -> None:
+        """Add properties.
+
+        Raises:
+            UserErrorException: One is there with another value: properties are only added to.
+        """
+        self.relabel(properties=properties)
+
+    def relabel(
+        self,
+        tags: Mapping[str, str] | None = None,
+        properties: Mapping[str, str] | None = None,
+        description: str | None = None,
+        remove_tags: Sequence[str] = (),
+    ) -> None:
+        """Change what is written on the service, all at once; it runs on.
+
+        Args:
+            tags: Pairs to add or change.
+            properties: Pairs to add.
+            description: The new one; None keeps what is.
+            remove_tags: Keys to remove, after that.
+
+        Raises:
+            UserErrorException: A property is there with another value.
+            WebserviceException: The service was deleted (404).
+        """
+        added = dict(properties or {})
+
+        def change(record: ServiceRecord) -> ServiceRecord:
+            for key, value in added.items():
+                if record.properties.get(key, value) != value:
+                    raise UserErrorException(
+                        f"property {key} of {self.name} is {record.properties[key]!r} and stays so",
+                        where=f"service {self.name}",
+                        hint="properties are only added to; use a tag for what changes",
+                    )
+            kept = {key: value for key, value in {**record.tags, **(tags or {})}.items() if key not in remove_tags}
+            text = record.description if description is None else description
+            return replace(record, tags=kept, properties={**record.properties, **added}, description=text)
+
+        if self.workspace.store.services.change(self.name, change) is None:
+            raise deployment.not_found(self.workspace, self.name)
+
     def delete(self) -> None:
         """Stop the service and forget it; returns when it is gone.
 
