@@ -35,7 +35,7 @@ class Flag:
 
     def option(self, shown: bool) -> Callable[[F], F]:
         """Its declaration; a switch may be followed by true or false, as in v1."""
-        switch = {"is_flag": False, "flag_value": "true"} if self.type is bool else {}
+        switch: dict[str, Any] = {"is_flag": False, "flag_value": "true"} if self.type is bool else {}
         return click.option(
             *self.names.split(), self.attribute, type=self.type, help=self.help, hidden=not shown, **switch
         )
@@ -183,7 +183,9 @@ def model_ids(models: Sequence[str], files: Sequence[Path]) -> list[str]:
             raise UserErrorException(
                 "the model metadata file cannot be used",
                 where=str(file),
-                reason=error.strerror if isinstance(error, OSError) else "it is not what `model register -t` writes",
+                reason=str(error.strerror)
+                if isinstance(error, OSError)
+                else "it is not what `model register -t` writes",
                 hint=f"mldeploy model register … -t {file}",
             ) from None
     return found

@@ -17,7 +17,7 @@ Decorator = Callable[[F], F]
 FILE = click.Path(path_type=Path)
 
 
-class Pairs(click.ParamType):
+class Pairs(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic since click 8.4
     """`key=value`; with `bare`, a `key` alone too, which is told from `key=` by its None."""
 
     name = "KEY=VALUE"

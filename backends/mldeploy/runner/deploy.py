@@ -37,7 +37,7 @@ COLUMNS = ("name", "state", "computeType", "scoringUri")
 @click.option("--description", help="The service's description.")
 @click.option("--profile-input", "--pi", hidden=True)
 @click.pass_context
-def deploy(ctx: click.Context, name: str | None, **given: Any) -> dict[str, Any]:
+def deploy(ctx: click.Context, /, name: str | None, **given: Any) -> dict[str, Any]:
     """Deploy models with an entry script, and wait until the service is Healthy.
 
     Without -m the entry script does without a registered model.

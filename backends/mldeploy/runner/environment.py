@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mldeploy.events import Notice
 from mldeploy.runner._options import FILE, metadata_file, named, one_of
 from mldeploy.runner._verbs import Call, Room, Verb
 
@@ -33,11 +34,12 @@ _version = click.option("--version", "-v", help="Its version.  [default: the lat
 @metadata_file
 def scaffold(name: str, directory: Path, output_metadata_file: Path | None) -> dict[str, Any]:
     """Write a folder that describes a small environment, to be changed and registered."""
+    from mldeploy.conda_dependencies import CondaDependencies
     from mldeploy.environment import Environment
 
     made = Environment(name)
     made.environment_variables["EXAMPLE_ENV_VAR"] = "EXAMPLE_VALUE"
-    made.python.conda_dependencies.add_pip_package("azureml-defaults")
+    made.python.conda_dependencies = CondaDependencies.create(pip_packages=["azureml-defaults"])
     made.save_to_directory(directory)
     return _written(made, output_metadata_file)
 
@@ -146,17 +148,20 @@ def build(
 
 @environment.command("modernize", cls=Verb, in_workspace=False)
 @click.argument("file", type=FILE)
-@click.option("--output-file", type=FILE, help="Where to write the mended file.  [default: over the old one]")
-@click.option("--dry-run", is_flag=True, help="Show the difference; write nothing.")
+@click.option("--output-file", type=FILE, help="Where to write it.  [default: beside FILE, as NAME.modernized.yml]")
+@click.option("--offline", is_flag=True, help="Do without a network.")
 @click.pass_obj
-def modernize(call: Call, file: Path, output_file: Path | None, dry_run: bool) -> dict[str, Any]:
-    """Mend pins that no longer install; the result has the difference."""
+def modernize(call: Call, file: Path, output_file: Path | None, offline: bool) -> dict[str, Any]:
+    """Write a conda or requirements file anew, with pins that install, and show the difference."""
+    from mldeploy.config.settings import resolve
     from mldeploy.packaging.modernize import modernize as mend
 
-    mended = mend(file, report=call.report)
-    if mended.diff and not dry_run:
-        (output_file or file).write_text(mended.text, encoding="utf-8")
-    return {"changed": bool(mended.diff), "file": str(output_file or file), "diff": mended.diff.splitlines()}
+    mended = mend(file, offline=resolve("offline", flag=offline or None))
+    target = output_file or file.with_name(f"{file.stem}.modernized{file.suffix}")
+    if mended.diff:
+        target.write_text(mended.text, encoding="utf-8")
+    call.report(Notice(mended.diff.rstrip() or f"{file} needs no change"))
+    return {"changed": bool(mended.diff), "file": str(target if mended.diff else file), "diff": mended.diff}
 
 
 def _wanted(

@@ -62,6 +62,7 @@ def _identified(function: Any) -> Any:
 @click.pass_context
 def register(
     ctx: click.Context,
+    /,
     name: str,
     model_path: Path | None,
     output_metadata_file: Path | None,
@@ -151,6 +152,7 @@ def show(
 @click.pass_context
 def update(
     ctx: click.Context,
+    /,
     word: str | None,
     model_id: str | None,
     add_tag: tuple[tuple[str, str], ...],

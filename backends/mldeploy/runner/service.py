@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from mldeploy.errors import WebserviceException
+from mldeploy.errors import ConfigException, WebserviceException
 from mldeploy.runner import _deploying
 from mldeploy.runner._options import as_filter, filters, named, one_of, relabel, text_or_file
 from mldeploy.runner._verbs import Call, Room, Verb, write
 from mldeploy.runner.deploy import COLUMNS, wait
 
 if TYPE_CHECKING:
-    from mldeploy.webservice import Webservice
+    from mldeploy.webservice import LocalWebservice, Webservice
 
 LOG_LINES = 5000  # v1's default
 _LOOK_AGAIN_S = 0.25
@@ -106,6 +106,7 @@ def get_logs(ctx: click.Context, word: str | None, flag: str | None, num_lines: 
 @click.pass_context
 def update(
     ctx: click.Context,
+    /,
     word: str | None,
     flag: str | None,
     add_tag: tuple[tuple[str, str], ...],
@@ -116,12 +117,20 @@ def update(
     **given: Any,
 ) -> dict[str, Any]:
     """Change a service: what is not given stays. Tags, properties and description change without a restart."""
+    from mldeploy.config.deployment import LocalWebserviceDeploymentConfiguration
+
     call: Call = ctx.obj
     changed = _service(ctx, word, flag)
     ids = _deploying.model_ids(given.pop("models"), given.pop("model_files"))
     asked = _deploying.sort(given)
     inference = _deploying.inference_config(changed.workspace, asked, call.report)
     configuration = _deploying.deployment_config(asked, None, call.report)
+    if configuration is not None and not isinstance(configuration, LocalWebserviceDeploymentConfiguration):
+        raise ConfigException(
+            f"{changed.name} is a local service, and --dc is for {configuration.compute_type}",
+            where=str(asked.dc),
+            hint="a service stays where it is: deploy another one there",
+        )
     labels = {"tags": dict(add_tag), "properties": dict(add_property), "description": description}
     if not (ids or inference or configuration or remove_tag or any(labels.values())):
         raise click.UsageError("nothing is said to change", ctx)
@@ -157,10 +166,11 @@ def delete(ctx: click.Context, word: str | None, flag: str | None) -> None:
     deployment.delete(ctx.obj.workspace(), name, ctx.obj.report)
 
 
-def _service(ctx: click.Context, word: str | None, flag: str | None) -> Any:
+def _service(ctx: click.Context, word: str | None, flag: str | None) -> LocalWebservice:
     from mldeploy.webservice import Webservice
 
-    return Webservice(ctx.obj.workspace(), one_of(ctx, word, flag))
+    # Local is the only target so far, and what a record of it gives
+    return cast("LocalWebservice", Webservice(ctx.obj.workspace(), one_of(ctx, word, flag)))
 
 
 def _followed(found: Webservice, shown: str) -> Iterator[str]:
