@@ -6,9 +6,12 @@ across a fork or at exit.
 
 from __future__ import annotations
 
+import os
+import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ from mldeploy.errors import WorkspaceException
 from mldeploy.store.places import EXAMPLE
 
 BUSY_TIMEOUT = 60.0
+_SHORT = 2**20
 
 
 class Database:
@@ -27,13 +31,15 @@ class Database:
     Args:
         engine: SQLAlchemy's engine.
         shown: How messages name it: a file, or a URL without credentials.
+        explain: From the database's own words to what went wrong, and what to type.
 
     Attributes:
         shown: As given.
     """
 
-    def __init__(self, engine: Engine, shown: str) -> None:
+    def __init__(self, engine: Engine, shown: str, explain: Callable[[str], tuple[str, str]]) -> None:
         self._engine = engine
+        self._explain = explain
         self.shown = shown
 
     @property
@@ -77,46 +83,36 @@ class Database:
 
     def _explained(self, error: DBAPIError) -> WorkspaceException:
         reason = str(error.orig).strip()
-        for sign, message, hint in _SQLITE_FAILURES:
-            if not self.is_postgres and sign in reason:
-                return WorkspaceException(message, where=self.shown, reason=reason, hint=hint.format(self.shown))
-        return WorkspaceException(
-            "the workspace's database cannot be used",
-            where=self.shown,
-            reason=reason,
-            hint="see that the database can be reached and that this user may read and write it",
+        message, hint = self._explain(reason)
+        return WorkspaceException(message, where=self.shown, reason=reason, hint=hint)
+
+
+def _explain_sqlite(path: Path, reason: str) -> tuple[str, str]:
+    """What went wrong and what to type, from SQLite's own words and what is seen of the disk."""
+    elsewhere = "set MLDEPLOY_STORE to a folder that can be written"
+    if "locked" in reason:
+        return (
+            "the workspace is locked: another process has been writing to it all the while",
+            f"end the process that `fuser {path}` names, or wait for it",
         )
+    if "malformed" in reason or "not a database" in reason:
+        return (
+            "the workspace's database is damaged",
+            f"put back a copy of {path}, or move it away to begin an empty workspace",
+        )
+    # SQLite says "disk I/O error" where its shared memory cannot grow, "unable to open" where it cannot be made.
+    if "full" in reason or ("disk I/O" in reason and shutil.disk_usage(path.parent).free < _SHORT):
+        return "the disk is full", "free some space, then run `mldeploy workspace gc`"
+    if "readonly" in reason or ("unable to open" in reason and not os.access(path.parent, os.W_OK)):
+        return "the workspace is read-only", f"chmod u+w {path} and its folder, or {elsewhere}"
+    return "the workspace's database cannot be used", f"see that {path} can be read and written, or {elsewhere}"
 
 
-_SQLITE_FAILURES = (
-    (
-        "locked",
-        "the workspace is locked: another process has been writing to it all the while",
-        "end the process that `fuser {0}` names, or wait for it",
-    ),
-    (
-        "readonly",
-        "the workspace is read-only",
-        "chmod u+w {0} and its folder, or set MLDEPLOY_STORE to a folder that can be written",
-    ),
-    (
-        "unable to open",
-        "the workspace cannot be opened",
-        "see that {0} and its folder can be read and written, or set MLDEPLOY_STORE to another folder",
-    ),
-    ("disk is full", "the disk is full", "free some space, then run `mldeploy workspace gc`"),
-    ("disk I/O error", "the disk cannot be read or written", "see that the disk of {0} is sound and has space"),
-    (
-        "malformed",
-        "the workspace's database is damaged",
-        "put back a copy of {0}, or move it away to begin an empty workspace",
-    ),
-    (
-        "not a database",
-        "the workspace's database is damaged: it is no SQLite file",
-        "put back a copy of {0}, or move it away to begin an empty workspace",
-    ),
-)
+def _explain_postgres(reason: str) -> tuple[str, str]:  # noqa: ARG001  (PostgreSQL says itself what is wrong)
+    return (
+        "the workspace's database cannot be used",
+        "see that the server runs, that MLDEPLOY_STORE names it and its user, and that the password is there",
+    )
 
 
 def sqlite(path: Path) -> Database:
@@ -136,7 +132,7 @@ def sqlite(path: Path) -> Database:
     engine = create_engine("sqlite://", creator=connect, poolclass=NullPool)
     event.listen(engine, "connect", _foreign_keys)
     event.listen(engine, "begin", _begin)
-    return Database(engine, str(path))
+    return Database(engine, str(path), partial(_explain_sqlite, path))
 
 
 def _foreign_keys(connection: Any, record: object) -> None:  # noqa: ARG001  (SQLAlchemy's signature)
@@ -172,7 +168,7 @@ def postgres(url: str, shown: str) -> Database:
             where=shown,
             hint='pip install "pytest-mldeploy[postgres]"',
         ) from None
-    return Database(engine, shown)
+    return Database(engine, shown, _explain_postgres)
 
 
 def lock_table(connection: Connection, table: str, mode: str) -> None:

@@ -79,7 +79,18 @@ def postgres() -> Iterator[Postgres]:
         if user:
             for path in (folder, folder / "password"):
                 shutil.chown(path, user)
-        command = [initdb, "-D", folder / "data", "-U", "tester", "-A", "scram-sha-256", "--no-sync", "-E", "UTF8"]
+        command = [
+            str(initdb),
+            "-D",
+            str(folder / "data"),
+            "-U",
+            "tester",
+            "-A",
+            "scram-sha-256",
+            "--no-sync",
+            "-E",
+            "UTF8",
+        ]
         subprocess.run([*command, f"--pwfile={folder / 'password'}"], user=user, check=True, stdout=subprocess.DEVNULL)
         port = free_port()
         log = folder / "log"
