@@ -141,7 +141,7 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
 def _shared(name: str, script: str, **variables: str) -> Any:
     @pytest.fixture(scope="session", name=name)
     def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-        started = _start(tmp_path_factory.mktemp(name), script, **variables)
+        started = _start(tmp_path_factory.mktemp(name), script, wait=True, **variables)
         yield started
         started.stop()
 

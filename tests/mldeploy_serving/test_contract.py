@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 SCRIPT_FAILED = "An unexpected error occurred in scoring script. Check the logs for more info."
 INTERNAL = "An unexpected internal error occurred. Check the logs for more info."
+MISFIT = "The value of '{}' does not fit its declared schema: {}"
 NOT_FOUND = (
     "The requested URL was not found on the server. If you entered the URL manually please check your spelling "
     "and try again."
@@ -36,7 +37,12 @@ GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
         ("OPTIONS", "/score", 200, ""),
         ("POST", "/%73core", 200, {"got": ""}),
         ("POST", "/swagger.json", 405, {"message": NOT_ALLOWED}),
-        ("GET", "/score?a=1&b=[1,2]&c=x&c=null&d=%20y", 200, {"got": '{"a": 1, "b": [1, 2], "c": ["x", null], "d": " y"}'}),
+        (
+            "GET",
+            "/score?a=1&b=[1,2]&c=x&c=null&d=%20y",
+            200,
+            {"got": '{"a": 1, "b": [1, 2], "c": ["x", null], "d": " y"}'},
+        ),
         ("GET", "/score", 200, {"got": "{}"}),
     ],
 )
@@ -158,20 +164,17 @@ def test_threads_of_the_script_work(plain: Service) -> None:
             '{"data": [[1, 2, 3]]}',
             "application/json",
             400,
-            "The value of 'data' does not fit its declared schema: "
-            "Invalid input array: array has size 3 on dimension #1, while expected value is 2",
+            MISFIT.format("data", "Invalid input array: array has size 3 on dimension #1, while expected value is 2"),
         ),
         (
             '{"data": [[1, 2]], "inner": {"x": 1}}',
             "application/json",
             400,
-            "The value of 'inner.x' does not fit its declared schema: Invalid input format: expected an array of items.",
+            MISFIT.format("inner.x", "Invalid input format: expected an array of items."),
         ),
     ],
 )
-def test_a_decorated_run(
-    decorated: Service, body: str, content_type: str, status: int, message: str | None
-) -> None:
+def test_a_decorated_run(decorated: Service, body: str, content_type: str, status: int, message: str | None) -> None:
     if '"inner"' not in body:
         body = body.replace("]]", ']], "inner": {"x": [1]}, "frame": [{"a": 1}]', 1)
     else:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
 from mldeploy_serving.model_path import Model, ModelNotFoundException, WebserviceException
 
 if TYPE_CHECKING:

@@ -11,9 +11,7 @@ if TYPE_CHECKING:
 
 
 def test_the_request(raw: Service) -> None:
-    answer = raw.ask(
-        "POST", "/score?a=1&a=2&b=%20", b'{"k": 1}', Content_Type="application/json", X_Some_Thing="here"
-    )
+    answer = raw.ask("POST", "/score?a=1&a=2&b=%20", b'{"k": 1}', Content_Type="application/json", X_Some_Thing="here")
     assert answer.json() == {
         "method": "POST",
         "full_path": "/score?a=1&a=2&b=%20",

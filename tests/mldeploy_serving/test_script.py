@@ -46,7 +46,10 @@ RUN = "def run(data): pass\n"
             """,
             "run() cannot be decorated with both @rawhttp and @input_schema",
         ),
-        ("def init():\n    raise ValueError('no model')\n" + RUN, "init() failed: ValueError: no model (score.py, line 2)"),
+        (
+            "def init():\n    raise ValueError('no model')\n" + RUN,
+            "init() failed: ValueError: no model (score.py, line 2)",
+        ),
         ("import sys\ndef init(): sys.exit(0)\n" + RUN, "init() failed: SystemExit: 0 (score.py, line 2)"),
         ("import os\ndef init(): os._exit(0)\n" + RUN, "the worker ended by itself (os._exit in the entry script?)"),
     ],
@@ -118,7 +121,9 @@ def test_both_documented_layouts(serve: Serve, tmp_path: Path, entry: str) -> No
 @pytest.mark.parametrize("spelling", ["-", "_"])
 def test_flags_of_the_official_server(serve: Serve, tmp_path: Path, spelling: str) -> None:
     (tmp_path / "app").mkdir()
-    (tmp_path / "elsewhere.py").write_text("import os\ndef init(): pass\ndef run(d): return os.environ['AZUREML_MODEL_DIR']")
+    (tmp_path / "elsewhere.py").write_text(
+        "import os\ndef init(): pass\ndef run(d): return os.environ['AZUREML_MODEL_DIR']"
+    )
     service = serve(None, f"--entry{spelling}script", "../elsewhere.py", f"--model{spelling}dir", "some/models")
     assert service.post("").json() == "some/models"
 

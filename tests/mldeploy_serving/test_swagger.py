@@ -66,9 +66,7 @@ def test_mixed_types_cannot_be_told_in_version_2(serve: Serve) -> None:
         """,
         SERVICE_PATH_PREFIX="/v1/",
     )
-    message = (
-        "Swagger version [2] is not supported for the scoring script. Supported swagger versions: [3, 3.1]."
-    )
+    message = "Swagger version [2] is not supported for the scoring script. Supported swagger versions: [3, 3.1]."
     assert fetch(service) == (404, {"message": message})
     status, document = fetch(service, "3")
     assert status == 200

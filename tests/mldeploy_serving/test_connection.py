@@ -1,0 +1,239 @@
+"""HTTP on the wire: what arrives in pieces, in heaps, too large, or wrong."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.mldeploy_serving.conftest import Serve, Service
+
+LIMIT = 100 * 1024 * 1024
+
+
+def score(body: bytes, *headers: bytes, version: bytes = b"1.1") -> bytes:
+    lines = [b"POST /score HTTP/" + version, b"Host: x", b"Content-Length: %d" % len(body), *headers]
+    return b"\r\n".join(lines) + b"\r\n\r\n" + body
+
+
+def head(*lines: bytes) -> bytes:
+    return b"\r\n".join((*lines, b"", b""))
+
+
+class Answers:
+    """Reads one answer after another."""
+
+    def __init__(self, client: socket.socket) -> None:
+        self._stream = client.makefile("rb")
+
+    def next(self) -> tuple[int, dict[str, str], bytes]:
+        status = int(self._stream.readline().split()[1])
+        headers = {}
+        while line := self._stream.readline().strip():
+            name, _, value = line.decode("latin-1").partition(": ")
+            headers[name.lower()] = value
+        return status, headers, self._stream.read(int(headers.get("content-length", "0")))
+
+    def rest(self) -> bytes:
+        return self._stream.read()
+
+
+def test_keep_alive(plain: Service) -> None:
+    with plain.connect() as client:
+        answers = Answers(client)
+        for number in range(3):
+            client.sendall(score(b"%d" % number))
+            status, headers, body = answers.next()
+            assert (status, body) == (200, b'{"got": "%d"}' % number)
+            assert "connection" not in headers
+
+
+def test_close_is_honoured(plain: Service) -> None:
+    with plain.connect() as client:
+        client.sendall(score(b"a", b"Connection: close"))
+        answers = Answers(client)
+        assert answers.next()[1]["connection"] == "close"
+        assert answers.rest() == b""
+
+
+@pytest.mark.parametrize(("headers", "connection"), [((), "close"), ((b"Connection: keep-alive",), "keep-alive")])
+def test_http_1_0(plain: Service, headers: tuple[bytes, ...], connection: str) -> None:
+    with plain.connect() as client:
+        client.sendall(score(b"a", *headers, version=b"1.0"))
+        assert Answers(client).next()[1]["connection"] == connection
+
+
+def test_pipelined_requests_are_answered_in_order(plain: Service) -> None:
+    requests = [score(b"%d" % number) if number % 3 else head(b"GET / HTTP/1.1", b"Host: x") for number in range(500)]
+    with plain.connect() as client:
+        sender = threading.Thread(target=client.sendall, args=(b"".join(requests),))
+        sender.start()
+        answers = Answers(client)
+        for number in range(500):
+            assert answers.next()[2] == (b'{"got": "%d"}' % number if number % 3 else b"Healthy")
+        sender.join()
+
+
+def test_a_request_in_single_bytes(plain: Service) -> None:
+    with plain.connect() as client:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for byte in score(b"slow", b"x-request-id: one-by-one"):
+            client.sendall(bytes([byte]))
+        status, headers, body = Answers(client).next()
+    assert (status, headers["x-request-id"], body) == (200, "one-by-one", b'{"got": "slow"}')
+
+
+def test_chunks(plain: Service) -> None:
+    with plain.connect() as client:
+        client.sendall(head(b"POST /score HTTP/1.1", b"Host: x", b"Transfer-Encoding: chunked"))
+        client.sendall(b"3\r\nabc\r\n2;ext=1\r\nde\r\n0\r\nTrailer: x\r\n\r\n" + score(b"next"))
+        answers = Answers(client)
+        assert answers.next()[2] == b'{"got": "abcde"}'
+        assert answers.next()[2] == b'{"got": "next"}'
+
+
+def test_expect_100_continue(plain: Service) -> None:
+    with plain.connect() as client:
+        client.sendall(head(b"POST /score HTTP/1.1", b"Host: x", b"Content-Length: 2", b"Expect: 100-continue"))
+        answers = Answers(client)
+        assert answers.next()[0] == 100
+        client.sendall(b"hi")
+        assert answers.next()[2] == b'{"got": "hi"}'
+
+
+def test_100_continue_waits_for_its_turn(plain: Service) -> None:
+    expecting = head(b"POST /score HTTP/1.1", b"Host: x", b"Content-Length: 2", b"Expect: 100-continue")
+    with plain.connect() as client:
+        client.sendall(score(b"!time.sleep(0.05)") + expecting)
+        answers = Answers(client)
+        assert answers.next()[2] == b"{}"
+        assert answers.next()[0] == 100
+        client.sendall(b"hi")
+        assert answers.next()[2] == b'{"got": "hi"}'
+
+
+def test_a_client_that_only_stops_sending_gets_its_answer(plain: Service) -> None:
+    with plain.connect() as client:
+        client.sendall(score(b"!time.sleep(0.05)") + score(b"second"))
+        client.shutdown(socket.SHUT_WR)
+        answers = Answers(client)
+        assert answers.next()[2] == b"{}"
+        assert answers.next()[2] == b'{"got": "second"}'
+        assert answers.rest() == b""
+
+
+def test_upgrades_are_not_spoken(plain: Service) -> None:
+    with plain.connect() as client:
+        upgrade = head(b"GET / HTTP/1.1", b"Host: x", b"Connection: Upgrade", b"Upgrade: h2c")
+        client.sendall(upgrade + score(b"after"))
+        answers = Answers(client)
+        assert answers.next()[2] == b"Healthy"
+        assert answers.next()[2] == b'{"got": "after"}'
+
+
+def test_an_absolute_target(plain: Service) -> None:
+    with plain.connect() as client:
+        client.sendall(head(b"GET http://x:80/score?a=1 HTTP/1.1", b"Host: x"))
+        assert Answers(client).next()[2] == rb'{"got": "{\"a\": 1}"}'
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        b"nonsense\r\n\r\n",
+        head(b"POST /score HTTP/1.1", b"Content-Length: many"),
+        head(b"POST /score HTTP/1.1", b"Content-Length: -1"),
+        head(b"POST /score HTTP/1.1", b"Content-Length: 1", b"Content-Length: 2") + b"ab",
+        head(b"POST /score HTTP/1.1", b"Content-Length: 3", b"Transfer-Encoding: chunked") + b"0\r\n\r\n",
+        head(b"POST /score HTTP/1.1", b"Transfer-Encoding: chunked") + b"zz\r\n",
+        head(b"GET / HTTP/1.1", b"A: b\rC: d"),
+        head(b"GET / HTTP/1.1", b"No colon"),
+        head(b"GET / HTTP/1.1", b"A : b"),
+    ],
+)
+def test_broken_requests_are_refused_after_what_came_before(plain: Service, broken: bytes) -> None:
+    with plain.connect() as client:
+        client.sendall(score(b"before") + broken + score(b"smuggled"))
+        answers = Answers(client)
+        assert answers.next()[2] == b'{"got": "before"}'
+        status, headers, body = answers.next()
+        assert (status, headers["connection"]) == (400, "close")
+        assert body.startswith(b'{"message": "The request is not valid HTTP: ')
+        assert answers.rest() == b""
+    assert "smuggled" not in plain.log()
+
+
+@pytest.mark.parametrize("ending", [b"\r\n\r\n", b""])
+def test_too_much_of_a_head(plain: Service, ending: bytes) -> None:
+    lines = b"".join(b"\r\nX-%d: %s" % (number, b"a" * 1000) for number in range(400))
+    with plain.connect() as client:
+        client.sendall(b"GET / HTTP/1.1" + lines + ending)
+        answers = Answers(client)
+        assert answers.next()[0] == 431
+        assert answers.rest() == b""
+
+
+def test_a_header_of_60_kb_is_fine(plain: Service) -> None:
+    assert plain.ask("GET", "/", X_Long="a" * 60_000).status_code == 200
+
+
+def test_a_body_that_says_it_is_too_large(plain: Service) -> None:
+    with plain.connect() as client:
+        too_large = b"Content-Length: %d" % (LIMIT + 1)
+        client.sendall(head(b"POST /score HTTP/1.1", b"Host: x", too_large, b"Expect: 100-continue"))
+        answers = Answers(client)
+        status, headers, body = answers.next()
+        assert (status, headers["connection"]) == (413, "close")
+        assert body == b'{"message": "The body is larger than 104857600 bytes."}'
+        assert answers.rest() == b""
+
+
+def test_a_chunked_body_that_turns_out_too_large(plain: Service) -> None:
+    piece = b"100000\r\n" + b"a" * 0x100000 + b"\r\n"
+    with plain.connect() as client:
+        client.sendall(head(b"POST /score HTTP/1.1", b"Host: x", b"Transfer-Encoding: chunked"))
+        for _ in range(101):
+            client.sendall(piece)
+        assert Answers(client).next()[0] == 413
+
+
+def test_a_body_of_the_largest_size(plain: Service) -> None:
+    answer = plain.post(b"!len(data)" + b" " * (LIMIT - 10))
+    assert answer.json() == LIMIT
+
+
+def test_a_client_that_leaves_half_way_harms_nobody(plain: Service) -> None:
+    for sent in (b"POST", score(b"whole body")[:-4], score(b"!time.sleep(0.05)"), score(b"a") * 50):
+        with plain.connect() as client:
+            client.sendall(sent)
+    assert plain.post("after").json() == {"got": "after"}
+
+
+def test_what_a_client_left_behind_is_not_begun(serve: Serve) -> None:
+    service = serve("import time\ndef init(): pass\ndef run(data):\n    print(data)\n    time.sleep(0.2)")
+    with service.connect() as first, service.connect() as second:
+        first.sendall(score(b"begun"))
+        service.wait_for_log("begun")
+        second.sendall(score(b"queued and left"))
+        # an end without a word; one that only stops sending still gets its answer
+        second.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        second.close()
+        assert Answers(first).next()[0] == 200
+    service.post("last")
+    assert "queued and left" not in service.log()
+
+
+def test_many_connections_at_once(plain: Service) -> None:
+    clients = [plain.connect() for _ in range(300)]
+    try:
+        for number, client in enumerate(clients):
+            client.sendall(score(b"%d" % number))
+        for number, client in enumerate(clients):
+            assert Answers(client).next()[2] == b'{"got": "%d"}' % number
+    finally:
+        for client in clients:
+            client.close()

@@ -1,0 +1,301 @@
+"""Supervisor and worker: how they start, time out, stop and die."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+import requests
+
+from mldeploy_serving.rotation import RotatedLog
+from mldeploy_serving.supervisor import main
+
+if TYPE_CHECKING:
+    from tests.mldeploy_serving.conftest import Serve, Service
+
+RUN = "def run(data): return data\n"
+ECHO = "def init(): pass\n" + RUN
+# run() takes as long as the test wants: until the file exists
+WAITING = """
+import pathlib, time
+def init(): pass
+def run(data):
+    print("begun", data)
+    while not pathlib.Path(data).exists():
+        time.sleep(0.005)
+    return "done"
+"""
+
+
+def wait_until(condition: object, what: str) -> None:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        if condition():  # type: ignore[operator]
+            return
+        time.sleep(0.01)
+    pytest.fail(what)
+
+
+def is_gone(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+class Asking(threading.Thread):
+    """A request under way."""
+
+    def __init__(self, service: Service, data: str) -> None:
+        super().__init__()
+        self._url, self._data = service.url + "/score", data
+        self.answer: requests.Response | None = None
+        self.start()
+
+    def run(self) -> None:
+        self.answer = requests.post(self._url, self._data, timeout=20)
+
+    def result(self) -> requests.Response:
+        self.join()
+        assert self.answer is not None
+        return self.answer
+
+
+def test_it_says_that_it_is_starting_until_init_is_done(serve: Serve, tmp_path: Path) -> None:
+    service = serve(WAITING.replace("def init(): pass", "def init(): run('go')"), wait=False)
+    service.wait_for_log("begun go")
+    for path in ("/", "/score", "/swagger.json"):
+        answer = service.ask("GET", path)
+        assert (answer.status_code, answer.json()["message"].split(":")[0]) == (503, "The service is starting")
+    (tmp_path / "app" / "go").touch()
+    service.wait_until_healthy()
+    line = next(line for line in service.log().splitlines() if "begun go" in line)
+    stamp = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}"
+    assert re.fullmatch(rf"{stamp} I \[\d+\] mldeploy.print - 00000000-0000-0000-0000-000000000000 begun go", line)
+
+
+def test_health_is_answered_while_run_computes(serve: Serve, tmp_path: Path) -> None:
+    service = serve(WAITING)
+    asking = Asking(service, "go")
+    service.wait_for_log("begun go")
+    assert service.is_healthy()
+    (tmp_path / "app" / "go").touch()
+    assert asking.result().json() == "done"
+
+
+def test_a_request_leaves_one_line_and_prints_carry_its_id(serve: Serve) -> None:
+    service = serve("def init(): pass\ndef run(data): print('seen', data, sep='-')")
+    service.ask("POST", "/score?secret=1", "x", x_request_id="the-id", Authorization="Bearer hidden")
+    service.wait_for_log("POST /score")
+    own = [line.split(" - ", 1)[1] for line in service.log().splitlines() if "the-id" in line]
+    assert own[0] == "the-id seen-x"
+    assert re.fullmatch(r"the-id POST /score 200 \d+\.\d{3}ms 2", own[1])
+    assert len(own) == 2
+    assert "hidden" not in service.log()
+    assert "secret" not in service.log()
+
+
+def test_output_that_does_not_come_from_python_is_logged_too(serve: Serve) -> None:
+    service = serve("import os\ndef init(): os.write(1, b'raw out\\n'); os.system('echo from a child >&2')\n" + RUN)
+    service.wait_for_log("raw out")
+    service.wait_for_log("from a child")
+
+
+def test_sigterm_answers_what_is_under_way(serve: Serve, tmp_path: Path) -> None:
+    service = serve(WAITING)
+    idle = service.connect()
+    first, second = Asking(service, "go"), None
+    service.wait_for_log("begun go")
+    second = Asking(service, "went")
+    wait_until(lambda: len(psutil.Process(service.worker_pid()).net_connections()) >= 5, "two requests")
+    os.killpg(service.process.pid, signal.SIGTERM)
+    service.wait_for_log("Stopping: SIGTERM")
+    assert idle.recv(1) == b""
+    with pytest.raises(ConnectionRefusedError):
+        service.connect()
+    (tmp_path / "app" / "went").touch()
+    (tmp_path / "app" / "go").touch()
+    assert (first.result().json(), first.result().headers["Connection"]) == ("done", "close")
+    assert second.result().json() == "done"
+    ended = service.wait()
+    assert ended == {"exit_code": 0, "reason": "stopped by SIGTERM", "signal": None, "returned": 0}
+    idle.close()
+
+
+def test_atexit_of_the_script_is_done_and_its_threads_are_not_waited_for(serve: Serve) -> None:
+    service = serve(
+        "import atexit, threading\n"
+        "def init():\n"
+        "    threading.Thread(target=threading.Event().wait).start()\n"
+        "    atexit.register(print, 'said goodbye')\n" + RUN
+    )
+    service.process.terminate()
+    assert service.wait()["returned"] == 0
+    assert "said goodbye" in service.log()
+
+
+def test_sigterm_during_init(serve: Serve) -> None:
+    service = serve(WAITING.replace("def init(): pass", "def init(): run('never')"), wait=False)
+    service.wait_for_log("begun never")
+    service.process.terminate()
+    ended = service.wait()
+    assert (ended["exit_code"], ended["reason"]) == (0, "stopped by SIGTERM")
+
+
+def test_an_init_that_hangs_is_ended_with_where_it_hangs(serve: Serve) -> None:
+    service = serve(
+        WAITING.replace("def init(): pass", "def init(): run('never')"), "--init-timeout", "0.7", wait=False
+    )
+    ended = service.wait()
+    assert ended == {"exit_code": 3, "reason": "init() did not finish in 0.7 s", "signal": None, "returned": 3}
+    assert re.search(r'score.py", line \d+, in init\n +def init\(\): run', service.log())
+
+
+def test_an_init_that_hangs_with_the_interpreter_held(serve: Serve) -> None:
+    service = serve(
+        "import ctypes\ndef init(): ctypes.PyDLL(None).pause()\n" + RUN, "--init-timeout", "0.3", wait=False
+    )
+    ended = service.wait()
+    assert (ended["exit_code"], ended["signal"]) == (3, signal.SIGABRT)
+    assert ended["reason"] == "init() did not finish in 0.3 s, and held the interpreter"
+    assert "in init" in service.log()  # faulthandler's
+
+
+def test_the_worker_dies_with_its_supervisor(serve: Serve) -> None:
+    service = serve(ECHO)
+    worker = service.worker_pid()
+    service.process.kill()
+    wait_until(lambda: is_gone(worker), "the worker lived on")
+
+
+def test_the_worker_dies_with_its_supervisor_where_the_kernel_does_not_help(serve: Serve) -> None:
+    undo = "import ctypes\nctypes.CDLL(None).prctl(1, 0, 0, 0, 0)\n"
+    service = serve(undo + ECHO)
+    worker = service.worker_pid()
+    service.process.kill()
+    wait_until(lambda: is_gone(worker), "the worker lived on")
+
+
+@pytest.mark.parametrize(
+    ("script", "exit_code", "reason", "number"),
+    [
+        ("os.kill(os.getpid(), 9)", -9, "the worker was killed by SIGKILL", 9),
+        ("ctypes.string_at(0)", -11, "the worker was killed by SIGSEGV", 11),
+        ("os._exit(7)", 7, "the worker ended by itself (os._exit in the entry script?)", None),
+    ],
+)
+def test_a_worker_that_dies(serve: Serve, script: str, exit_code: int, reason: str, number: int | None) -> None:
+    service = serve(f"import ctypes, os\ndef init(): pass\ndef run(data): {script}\n")
+    with pytest.raises(requests.ConnectionError):
+        service.post("")
+    ended = service.wait()
+    returned = exit_code if exit_code > 0 else 128 - exit_code
+    assert ended == {"exit_code": exit_code, "reason": reason, "signal": number, "returned": returned}
+    assert reason in service.log()
+
+
+def test_the_scoring_timeout_is_answered_on_time_and_raised_in_the_script(serve: Serve) -> None:
+    service = serve(
+        "import time\ndef init(): pass\n"
+        "def run(data):\n"
+        "    try:\n        time.sleep(float(data))\n"
+        "    except TimeoutError as error:\n        print('raised:', error)\n        raise\n"
+        "    return data\n",
+        SCORING_TIMEOUT_MS="100",
+    )
+    for _ in range(2):
+        since = time.monotonic()
+        answer = service.post("5")
+        assert time.monotonic() - since < 2
+        assert (answer.status_code, answer.json()) == (500, {"message": "Scoring timeout after 100 ms"})
+        assert answer.headers["x-ms-run-function-failed"] == "True"
+        assert service.post("0").json() == "0"
+    service.wait_for_log("raised: Scoring timeout after 100 ms")
+    assert 'score.py", line 5, in run' in service.log()
+
+
+def test_a_run_that_ignores_its_timeout_is_answered_and_never_overtaken(serve: Serve, tmp_path: Path) -> None:
+    service = serve(
+        WAITING.replace(
+            "        time.sleep(0.005)", "        try: time.sleep(0.005)\n        except TimeoutError: pass"
+        ),
+        SCORING_TIMEOUT_MS="100",
+    )
+    assert service.post("go").json() == {"message": "Scoring timeout after 100 ms"}
+    assert service.is_healthy()
+    (tmp_path / "app" / "next").touch()
+    asking = Asking(service, "next")
+    wait_until(lambda: len(psutil.Process(service.worker_pid()).net_connections()) >= 3, "a second request")
+    assert "begun next" not in service.log()
+    (tmp_path / "app" / "go").touch()
+    assert asking.result().json() == "done"
+
+
+def test_no_scoring_timeout(serve: Serve) -> None:
+    assert serve(ECHO, SCORING_TIMEOUT_MS="0").post("a").json() == "a"
+
+
+def test_rotation_keeps_every_line_whole(tmp_path: Path) -> None:
+    log = RotatedLog(tmp_path / "log", limit=1000, kept=3)
+    lines = [b"%04d %s\n" % (number, b"x" * (number % 90)) for number in range(100)]
+    written = b"".join(lines)
+    for start in range(0, len(written), 77):
+        log.write(written[start : start + 77])
+    log.close()
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["log", "log.1", "log.2", "log.3"]
+    kept = b"".join((tmp_path / name).read_bytes() for name in ("log.3", "log.2", "log.1", "log"))
+    assert written.endswith(kept)
+    assert kept[:4].isdigit()
+    assert all(1000 <= (tmp_path / name).stat().st_size < 1100 for name in names[1:])
+
+
+def test_the_log_is_rotated_at_10_mb(serve: Serve) -> None:
+    service = serve(
+        "import sys\ndef init(): pass\ndef run(data):\n    for _ in range(110): sys.stdout.write('x' * 99999 + '\\n')"
+    )
+    service.post("")
+    older = service.log_file.with_name("log.1")
+    wait_until(older.exists, "log.1")
+    assert 10 * 2**20 <= older.stat().st_size < 10.2 * 2**20
+
+
+def test_a_taken_port_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code = main(["--port", str(port), "--exit-file", str(tmp_path / "exit.json")])
+    assert code == 3
+    assert f"cannot listen on 127.0.0.1:{port}" in capfd.readouterr().err
+    assert f"cannot listen on 127.0.0.1:{port}" in (tmp_path / "exit.json").read_text()
+
+
+def test_without_a_log_file_the_output_is_the_supervisors_own(tmp_path: Path) -> None:
+    (tmp_path / "main.py").write_text("def init(): raise ValueError('shown')\ndef run(data): pass")
+    done = subprocess.run(
+        [sys.executable, "-m", "mldeploy_serving", "--port", "0"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=20,
+    )
+    assert done.returncode == 3
+    assert "ValueError: shown" in done.stdout
+    assert "mldeploy.supervisor - The worker has ended with exit code 3: init() failed" in done.stderr
+
+
+@pytest.mark.parametrize("flags", [["--init-timeout", "0"], ["--port", "many"], ["--nonsense"]])
+def test_flags_that_are_wrong(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(flags)
+    assert caught.value.code == 2
+    assert "usage:" in capsys.readouterr().err
