@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import ConfigDict, Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
 
 from mldeploy.config.findings import Problem, explain
 from mldeploy.config.sections import Section, Way
@@ -54,21 +54,33 @@ class DeploymentConfiguration(Section):
     compute_type: ClassVar[str]
     """The `computeType` of the file, as v1 wrote it."""
 
+    unset_by_zero: ClassVar[tuple[str, ...]] = ()
+    """The attributes for which 0 means "not given"."""
+
     description: Annotated[str | None, Key("description")] = None
     tags: Annotated[dict[str, str] | None, Key("tags")] = None
     properties: Annotated[dict[str, str] | None, Key("properties")] = None
 
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _null_is_not_given(cls, values: Any) -> Any:
+    def _complete(cls: type[C], values: Any, make: ModelWrapValidatorHandler[C]) -> C:
         if not isinstance(values, dict):
-            return values
-        return cls.with_dependent_defaults({name: value for name, value in values.items() if value is not None})
+            return make(values)
+        given = {name: value for name, value in values.items() if not (value is None or cls.means_unset(name, value))}
+        made = make({**cls.dependent_defaults(given), **given})
+        made.model_fields_set.intersection_update(given)  # what was not said is not written, and can be said later
+        return made
 
     @classmethod
-    def with_dependent_defaults(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """Adds the defaults that depend on other values."""
-        return values
+    def means_unset(cls, name: str, value: Any) -> bool:
+        """Tells whether a value stands for "not given", beside null."""
+        return name in cls.unset_by_zero and value == 0 and isinstance(value, int) and not isinstance(value, bool)
+
+    @classmethod
+    def dependent_defaults(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """The defaults that depend on what is given."""
+        del given
+        return {}
 
     def missing_files(self) -> Iterator[tuple[Way, str]]:
         """Yields every file that is named but does not exist."""
@@ -140,12 +152,9 @@ class LocalWebserviceDeploymentConfiguration(DeploymentConfiguration):
 
     compute_type = "LOCAL"
 
-    port: Annotated[int | None, Field(ge=1, le=65535), Key("port")] = None
+    unset_by_zero = ("port",)
 
-    @classmethod
-    def with_dependent_defaults(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """Port 0 means "any free one", as it does for a socket."""
-        return {name: value for name, value in values.items() if not (name == "port" and _is_zero(value))}
+    port: Annotated[int | None, Field(ge=1, le=65535), Key("port")] = None
 
 
 class _RemoteConfiguration(DeploymentConfiguration):
@@ -219,6 +228,7 @@ class AksServiceDeploymentConfiguration(_RemoteConfiguration):
     """`computeType: AKS`: a service on a Kubernetes cluster."""
 
     compute_type = "AKS"
+    unset_by_zero = ("num_replicas",)
 
     autoscale_enabled: Annotated[bool, Key("autoScaler.autoscaleEnabled")] = True
     autoscale_min_replicas: Annotated[Positive, Key("autoScaler.minReplicas")] = 1
@@ -244,13 +254,12 @@ class AksServiceDeploymentConfiguration(_RemoteConfiguration):
     blobfuse_enabled: Annotated[bool, Key("storageInitEnabled")] = True
 
     @classmethod
-    def with_dependent_defaults(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """The autoscaler is on unless replicas are counted; keys are on unless tokens are; 0 replicas is unset."""
-        if _is_zero(values.get("num_replicas")):
-            values = {name: value for name, value in values.items() if name != "num_replicas"}
-        values.setdefault("autoscale_enabled", "num_replicas" not in values)
-        values.setdefault("auth_enabled", values.get("token_auth_enabled") is not True)
-        return values
+    def dependent_defaults(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """The autoscaler is on unless replicas are counted; keys are on unless tokens are."""
+        return {
+            "autoscale_enabled": "num_replicas" not in given,
+            "auth_enabled": given.get("token_auth_enabled") is not True,
+        }
 
     def broken(self) -> Iterator[tuple[Way, str]]:
         """v1's rules for AKS, told all together as v1 told them."""
@@ -311,7 +320,3 @@ TARGETS: dict[str, type[DeploymentConfiguration]] = {
     "aksendpoint": AksEndpointDeploymentConfiguration,
 }
 """The configuration of each target, by `computeType` in lower case."""
-
-
-def _is_zero(value: Any) -> bool:
-    return value == 0 and isinstance(value, int) and not isinstance(value, bool)

@@ -536,7 +536,8 @@ def test_what_loads_dumps_and_loads_again_to_the_same(made: DeploymentConfigurat
                 "computeType: AKS\nautoScaler:\n    autoscaleEnabled: True\n    minReplicas: 1\n    maxReplicas: 3\n"
                 "    refreshPeriodInSeconds: 10\n    targetUtilization: 70\nauthEnabled: True\n"
                 "containerResourceRequirements:\n    cpu: 1\n    memoryInGB: 0.5\nappInsightsEnabled: True\n"
-                "scoringTimeoutMs: 1000\nmaxConcurrentRequestsPerContainer: 2\nmaxQueueWaitMs: 1000\nsslEnabled: False\n"
+                "scoringTimeoutMs: 1000\nmaxConcurrentRequestsPerContainer: 2\nmaxQueueWaitMs: 1000\n"
+                "sslEnabled: False\n"
             ),
             AksServiceDeploymentConfiguration,
         ),

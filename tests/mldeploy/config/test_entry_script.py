@@ -39,7 +39,7 @@ def test_scripts_that_have_both_or_may_have(write: Write, text: str) -> None:
         ("def run(data): pass", "init()"),
         ("def init():\n    def run(data): pass", "run()"),
         ("class Model:\n    def init(self): pass\n    def run(self, data): pass", "init() and run()"),
-        ("import init.run", "init() and run()"),
+        ("import init.run", "run()"),
         ("def init(): run = 1", "run()"),
         ("run(init)", "init() and run()"),
     ],

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from mldeploy.config.settings import SETTINGS, Resolved, Setting, resolve, resolve_with_source
+from mldeploy.errors import ConfigException
+
+LAYERS = {
+    "flag": "flag",
+    "mark": "mark",
+    "environ": "environment variable",
+    "ini": "ini key",
+    "file": "file",
+}
+EXAMPLES: dict[str, tuple[Any, Any]] = {
+    "text": ("word", "word"),
+    "list": ("local, aci", ("local", "aci")),
+    "number": ("12.5", 12.5),
+    "whole": ("20", 20),
+    "switch": ("yes", True),
+}
+
+
+def said(setting: Setting, layers: tuple[str, ...], values: dict[str, Any]) -> dict[str, Any]:
+    arguments: dict[str, Any] = {layer: values[layer] for layer in layers if layer != "environ"}
+    arguments["environ"] = {setting.variable: str(values["environ"])} if "environ" in layers else {}
+    return arguments
+
+
+@pytest.mark.parametrize("size", range(len(LAYERS) + 1))
+def test_the_first_that_says_something_wins(size: int) -> None:
+    setting = SETTINGS["timeout"]
+    values = {layer: number for number, layer in enumerate(LAYERS, start=1)}
+    for layers in itertools.combinations(LAYERS, size):
+        arguments = said(setting, layers, values)
+        expected = Resolved(float(values[layers[0]]), LAYERS[layers[0]]) if layers else Resolved(300.0, "default")
+        assert resolve_with_source("timeout", **arguments) == expected
+        assert resolve("timeout", **arguments) == expected.value
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("layer", LAYERS)
+def test_every_setting_from_every_place(name: str, layer: str) -> None:
+    setting = SETTINGS[name]
+    text, value = EXAMPLES[setting.kind]
+    if setting.choices:
+        text = value = next(choice for choice in reversed(setting.choices) if choice not in setting.later)
+    assert resolve_with_source(name, **said(setting, (layer,), {layer: text})) == Resolved(value, LAYERS[layer])
+
+
+@pytest.mark.parametrize("nothing", [None, "", [], ()])
+def test_nothing_said_is_nothing_said(nothing: Any) -> None:
+    environ = {"MLDEPLOY_WORKSPACE": ""}
+    resolved = resolve_with_source("workspace", flag=nothing, mark=nothing, environ=environ, ini=nothing, file="ws")
+    assert resolved == Resolved("ws", "file")
+
+
+def test_false_and_zero_are_said() -> None:
+    assert resolve_with_source("offline", flag=False, environ={}, ini="true") == Resolved(False, "flag")
+    with pytest.raises(ConfigException, match="a number above 0"):
+        resolve("timeout", flag=0, environ={}, ini=5)
+
+
+def test_the_process_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLDEPLOY_TARGET", "aci aks aci")
+    assert resolve("target") == ("aci", "aks")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("timeout", "soon"),
+        ("timeout", "-1"),
+        ("timeout", "inf"),
+        ("timeout", "nan"),
+        ("timeout", True),
+        ("timeout", [1]),
+        ("scoring_timeout_ms", "1.5"),
+        ("scoring_timeout_ms", 1.5),
+        ("scoring_timeout_ms", True),
+        ("scoring_timeout_ms", 0),
+        ("offline", "maybe"),
+        ("offline", 1),
+        ("engine", "podman"),
+        ("engine", 5),
+        ("target", " , "),
+        ("target", [5]),
+        ("nan", "zero"),
+    ],
+)
+def test_what_is_no_value_of_a_setting(name: str, value: Any) -> None:
+    with pytest.raises(ConfigException, match=f"'{name}' expected") as caught:
+        resolve(name, mark=value, environ={})
+    assert caught.value.where == f"pytest.mark.mldeploy({name}=…)"
+
+
+@pytest.mark.parametrize(("name", "value"), [("contract", "strict"), ("contract", "v1"), ("serving", "azmlinfsrv")])
+def test_what_the_next_version_brings_is_refused(name: str, value: str) -> None:
+    with pytest.raises(ConfigException, match="comes with the next version") as caught:
+        resolve(name, environ={SETTINGS[name].variable: value})
+    assert caught.value.where == SETTINGS[name].variable
+    assert repr(SETTINGS[name].default) in caught.value.message
+
+
+def test_the_losing_places_are_not_looked_at() -> None:
+    assert resolve("engine", flag="docker", environ={"MLDEPLOY_ENGINE": "nonsense"}) == "docker"
+
+
+def test_defaults_are_values_of_their_settings() -> None:
+    for setting in SETTINGS.values():
+        if setting.default:
+            assert resolve(setting.name, flag=setting.default, environ={}) == setting.default
+
+
+def test_the_table_costs_nothing_but_the_standard_library() -> None:
+    code = (
+        "import sys; before = set(sys.modules); import mldeploy.config.settings; "
+        "heavy = {'pydantic', 'yaml', 'numpy', 'sqlalchemy', 'rich'} & (set(sys.modules) - before); "
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
