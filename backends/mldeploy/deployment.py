@@ -13,20 +13,19 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from mldeploy.config.deployment import DeploymentConfiguration
-from mldeploy.config.harness import ServingSettings
 from mldeploy.errors import UserErrorException, WebserviceException
 from mldeploy.events import Report, Step, silent
-from mldeploy.packaging.environments import installed
-from mldeploy.packaging.package import Package, package
 from mldeploy.store.owners import alive, this_process
 from mldeploy.store.services import Operation, ServiceRecord
 from mldeploy.targets import target_for
 from mldeploy.targets._protocol import Deployment, Description
 
 if TYPE_CHECKING:
+    from mldeploy.config.deployment import DeploymentConfiguration
+    from mldeploy.config.harness import ServingSettings
     from mldeploy.inference_config import InferenceConfig
     from mldeploy.model import Model
+    from mldeploy.packaging.package import Package
     from mldeploy.workspace import Workspace
 
 DEFAULT_TIMEOUT_S = 300.0
@@ -118,6 +117,8 @@ def deploy(
         WebserviceException: The name breaks v1's rule, is taken (409), or its operation is in progress (409).
         UserErrorException: Something given has to be changed.
     """
+    from mldeploy.packaging.package import package
+
     check_name(name)
     _check_engine(order.engine)
     target = target_for(order.configuration.compute_type)
@@ -166,6 +167,9 @@ def plan(workspace: Workspace, name: str, order: Order, report: Report = silent)
     Raises:
         UserErrorException: As `deploy` would.
     """
+    from mldeploy.packaging.environments import installed
+    from mldeploy.packaging.package import package
+
     check_name(name)
     _check_engine(order.engine)
     target_for(order.configuration.compute_type)

@@ -12,15 +12,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from mldeploy import deployment
-from mldeploy.config.deployment import (
-    AciServiceDeploymentConfiguration,
-    AksEndpointDeploymentConfiguration,
-    AksServiceDeploymentConfiguration,
-    DeploymentConfiguration,
-    LocalWebserviceDeploymentConfiguration,
-)
-from mldeploy.config.deployment_file import deployment_from_dict
-from mldeploy.config.harness import ServingSettings
 from mldeploy.deployment import DEFAULT_TIMEOUT_S, Order
 from mldeploy.errors import UserErrorException, WebserviceException
 from mldeploy.events import Report, StateChanged, silent
@@ -31,6 +22,14 @@ from mldeploy.targets._protocol import Description
 if TYPE_CHECKING:
     import requests
 
+    from mldeploy.config.deployment import (
+        AciServiceDeploymentConfiguration,
+        AksEndpointDeploymentConfiguration,
+        AksServiceDeploymentConfiguration,
+        DeploymentConfiguration,
+        LocalWebserviceDeploymentConfiguration,
+    )
+    from mldeploy.config.harness import ServingSettings
     from mldeploy.inference_config import InferenceConfig
     from mldeploy.model import Model
     from mldeploy.workspace import Workspace
@@ -396,6 +395,8 @@ class LocalWebservice(Webservice):
         Args:
             port: 1 to 65535; None lets the system choose a free one.
         """
+        from mldeploy.config.deployment import LocalWebserviceDeploymentConfiguration
+
         return LocalWebserviceDeploymentConfiguration.of(port=port)
 
     @property
@@ -486,7 +487,10 @@ class AciWebservice(Webservice):
         subnet_name: str | None = None,
     ) -> AciServiceDeploymentConfiguration:
         """v1's parameters; `memory_gb` in GB as v1 means it. The keys of `deploymentconfig.json` tell the rest."""
-        return AciServiceDeploymentConfiguration.of(**_given(locals()))
+        given = _given(locals())
+        from mldeploy.config.deployment import AciServiceDeploymentConfiguration
+
+        return AciServiceDeploymentConfiguration.of(**given)
 
 
 class AksWebservice(Webservice):
@@ -527,7 +531,10 @@ class AksWebservice(Webservice):
         blobfuse_enabled: bool | None = None,
     ) -> AksServiceDeploymentConfiguration:
         """v1's parameters; times in the unit of their name, `memory_gb` in GB as v1 means it."""
-        return AksServiceDeploymentConfiguration.of(**_given(locals()))
+        given = _given(locals())
+        from mldeploy.config.deployment import AksServiceDeploymentConfiguration
+
+        return AksServiceDeploymentConfiguration.of(**given)
 
 
 class AksEndpoint(AksWebservice):
@@ -569,7 +576,10 @@ class AksEndpoint(AksWebservice):
         memory_gb_limit: float | None = None,
     ) -> AksEndpointDeploymentConfiguration:
         """v1's parameters; `traffic_percentile` from 0 to 100."""
-        return AksEndpointDeploymentConfiguration.of(**_given(locals()))
+        given = _given(locals())
+        from mldeploy.config.deployment import AksEndpointDeploymentConfiguration
+
+        return AksEndpointDeploymentConfiguration.of(**given)
 
 
 _CLASSES: dict[str, type[Webservice]] = {"Local": LocalWebservice}
@@ -611,6 +621,8 @@ def order(
         UserErrorException: There is no inference configuration.
         ModelNotFoundException: A model given as `name` or `name:version` is not registered.
     """
+    from mldeploy.config.harness import ServingSettings
+
     if inference_config is None:
         raise UserErrorException(
             "an inference configuration is needed",
@@ -630,6 +642,8 @@ def order(
 
 def _order(workspace: Workspace, record: ServiceRecord) -> Order:
     """What a recorded service was asked for."""
+    from mldeploy.config.deployment_file import deployment_from_dict
+    from mldeploy.config.harness import ServingSettings
     from mldeploy.inference_config import InferenceConfig
 
     serving, inference = dict(record.serving), dict(record.inference_config)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from mldeploy.config.deployment import DeploymentConfiguration
-from mldeploy.config.harness import ServingSettings
-from mldeploy.events import Report
-from mldeploy.packaging.package import Package
-from mldeploy.targets.capabilities import Capability
+if TYPE_CHECKING:
+    from mldeploy.config.deployment import DeploymentConfiguration
+    from mldeploy.config.harness import ServingSettings
+    from mldeploy.events import Report
+    from mldeploy.packaging.package import Package
+    from mldeploy.targets.capabilities import Capability
 
 State = Literal["Transitioning", "Unhealthy", "Unschedulable", "Failed", "Healthy"]
 Handle = Mapping[str, Any]  # what a target needs to find its deployment again; JSON, kept in the service's record

@@ -14,11 +14,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mldeploy.config.deployment import LocalWebserviceDeploymentConfiguration
 from mldeploy.engines import process
 from mldeploy.engines.process import Observation, Program, Running
 from mldeploy.events import Report, Step
-from mldeploy.packaging.environments import install
 from mldeploy.targets._protocol import Deployment, Description, Handle
 
 if TYPE_CHECKING:
@@ -79,6 +77,8 @@ class LocalTarget:
 @contextlib.contextmanager
 def _laid_out(deployment: Deployment, report: Report) -> Iterator[Program]:
     """The program in a folder of its own, which is gone again when it could not be started."""
+    from mldeploy.packaging.environments import install
+
     python = install(deployment.package.environment, offline=deployment.offline, report=report)
     folder = deployment.folder / uuid.uuid4().hex[:12]
     try:
@@ -95,6 +95,8 @@ def _start(program: Program, deployment: Deployment, report: Report) -> Handle:
 
 
 def _port(deployment: Deployment) -> int | None:
+    from mldeploy.config.deployment import LocalWebserviceDeploymentConfiguration
+
     assert isinstance(deployment.configuration, LocalWebserviceDeploymentConfiguration)
     return deployment.configuration.port
 
