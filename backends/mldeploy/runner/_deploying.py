@@ -41,7 +41,10 @@ class Flag:
         )
 
 
-LOCAL_FLAGS = (Flag("--po --port", "port", int, "The port to listen on.  [default: a free one]"),)
+LOCAL_FLAGS = (
+    Flag("--po --port", "port", int, "The port to listen on.  [default: a free one]"),
+    Flag("--tm --scoring-timeout-ms", "scoring_timeout_ms", int, "Longest scoring, in ms.  [default: 3600000]"),
+)
 LATER_FLAGS = (
     Flag("--cc --cpu-cores", "cpu_cores", float, "ACI, AKS: CPU cores."),
     Flag("--ccl --cpu-cores-limit", "cpu_cores_limit", float, "AKS: most CPU cores."),
@@ -62,7 +65,6 @@ LATER_FLAGS = (
     Flag("--nr --num-replicas", "num_replicas", int, "AKS: replicas, where they do not follow the load."),
     Flag("--rm --replica-max-concurrent-requests", "replica_max_concurrent_requests", int, "AKS: requests at once."),
     Flag("--mr --max-request-wait-time", "max_request_wait_time", int, "AKS: longest wait in the queue, in ms."),
-    Flag("--tm --scoring-timeout-ms", "scoring_timeout_ms", int, "AKS: longest scoring, in ms."),
     Flag("--ps --period-seconds", "period_seconds", int, "AKS: seconds between liveness probes."),
     Flag("--id --initial-delay-seconds", "initial_delay_seconds", int, "AKS: seconds before the first probe."),
     Flag("--ts --timeout-seconds", "timeout_seconds", int, "AKS: seconds a probe may take."),
@@ -158,6 +160,11 @@ class Asked:
     inference: Mapping[str, Any]
     deployment: Mapping[str, Any]
     dc: Path | None
+
+    @property
+    def scoring_timeout_ms(self) -> int | None:
+        """On AKS a key of the deployment configuration, elsewhere a setting of the server."""
+        return self.deployment.get("scoring_timeout_ms")
 
 
 def sort(values: dict[str, Any]) -> Asked:
@@ -262,6 +269,8 @@ def deployment_config(
         kind, values = type(loaded), loaded.model_dump(exclude_unset=True)
     if compute_type:
         kind = _same_kind(compute_type, kind if asked.dc else None)
+    if "scoring_timeout_ms" not in kind.model_fields:
+        given.pop("scoring_timeout_ms", None)
     foreign = [name for name in given if name not in kind.model_fields]
     if foreign:
         raise ConfigException(

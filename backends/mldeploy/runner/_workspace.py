@@ -1,4 +1,4 @@
-"""Which workspace a command works in: the flags, else a project's config.json, else `default`."""
+"""Which workspace a command works in: the flags or the setting, else a project's config.json, else `default`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from mldeploy.errors import UserErrorException
 from mldeploy.events import Report
+from mldeploy.runner._settings import said
 
 if TYPE_CHECKING:
     from mldeploy.workspace import Workspace
@@ -44,7 +45,7 @@ def find(where: Where, report: Report) -> Workspace:
     from mldeploy.config.settings import resolve
     from mldeploy.workspace import Workspace
 
-    name = resolve("workspace", flag=where.name)
+    name = resolve("workspace", flag=where.name, file=said(where.path).get("workspace"))
     if name:
         return Workspace.get(name, subscription_id=where.subscription_id, resource_group=where.resource_group)
     if where.resource_group or where.subscription_id:

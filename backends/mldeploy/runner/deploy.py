@@ -12,6 +12,7 @@ from mldeploy.errors import UserErrorException, WebserviceException
 from mldeploy.events import Notice
 from mldeploy.runner import _deploying
 from mldeploy.runner._options import pairs
+from mldeploy.runner._settings import DEPLOYING, serving, setting_flags, settings
 from mldeploy.runner._verbs import Call, Verb, typed_line
 
 if TYPE_CHECKING:
@@ -28,9 +29,7 @@ COLUMNS = ("name", "state", "computeType", "scoringUri")
 @click.option("--compute-type", "--cp", help="local, ACI, AKS or AKSENDPOINT.  [default: local, or what --dc says]")
 @click.option("--overwrite", is_flag=True, help="Replace a service of that name.")
 @click.option("--no-wait", is_flag=True, help="Return as soon as it is started, before it is Healthy.")
-@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), help="Seconds until it has to be Healthy.")
-@click.option("--engine", help="What runs it on this machine: process, or auto.  [default: auto]")
-@click.option("--offline", is_flag=True, help="Do without a network.")
+@setting_flags(*DEPLOYING)
 @click.option("--dry-run", is_flag=True, help="Say what would be done; start nothing.")
 @pairs("--tag", "A tag of the service; may be repeated.")
 @pairs("--property", "A property of the service; may be repeated.")
@@ -43,7 +42,6 @@ def deploy(ctx: click.Context, /, name: str | None, **given: Any) -> dict[str, A
     Without -m the entry script does without a registered model.
     """
     from mldeploy import deployment, webservice
-    from mldeploy.config.settings import resolve
 
     call: Call = ctx.obj
     if not name:
@@ -51,8 +49,8 @@ def deploy(ctx: click.Context, /, name: str | None, **given: Any) -> dict[str, A
     _check_name(name)
     if given.pop("profile_input"):
         raise UserErrorException("--pi needs a profile, and `model profile` is not built yet", hint="leave out --pi")
-    options = {key: given.pop(key) for key in ("overwrite", "no_wait", "dry_run", "offline")}
-    timeout, engine = resolve("timeout", flag=given.pop("timeout")), resolve("engine", flag=given.pop("engine"))
+    flags = {key: given.pop(key) for key in DEPLOYING}
+    overwrite, no_wait, dry_run = (given.pop(key) for key in ("overwrite", "no_wait", "dry_run"))
     labels = {
         "tags": dict(given.pop("tag")) or None,
         "properties": dict(given.pop("property")) or None,
@@ -61,22 +59,25 @@ def deploy(ctx: click.Context, /, name: str | None, **given: Any) -> dict[str, A
     models = _deploying.model_ids(given.pop("models"), given.pop("model_files"))
     compute_type = given.pop("compute_type")
     asked = _deploying.sort(given)
+    configuration = _deploying.deployment_config(asked, compute_type, call.report, **labels)
+    chosen = settings({**flags, "scoring_timeout_ms": asked.scoring_timeout_ms}, call.where.path)
     workspace = call.workspace()
     call.report(Notice(f"Workspace {workspace.name}"))
     order = webservice.order(
         workspace,
         models,
         _deploying.inference_config(workspace, asked, call.report),
-        _deploying.deployment_config(asked, compute_type, call.report, **labels),
-        engine,
-        timeout,
-        offline=options["offline"],
+        configuration,
+        chosen["engine"],
+        chosen["timeout"],
+        serving(chosen),
+        chosen["offline"],
     )
-    if options["dry_run"]:
+    if dry_run:
         return _as_json(dataclasses.asdict(deployment.plan(workspace, name, order, call.report)))
-    record = deployment.deploy(workspace, name, order, overwrite=options["overwrite"], report=call.report)
+    record = deployment.deploy(workspace, name, order, overwrite=overwrite, report=call.report)
     service = webservice.Webservice(workspace, name)
-    if not options["no_wait"]:
+    if not no_wait:
         wait(service, call, replaced=record.created_time < record.updated_time)
     return service.serialize()
 

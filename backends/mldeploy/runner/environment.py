@@ -10,6 +10,7 @@ import click
 
 from mldeploy.events import Notice
 from mldeploy.runner._options import FILE, metadata_file, named, one_of
+from mldeploy.runner._settings import setting_flags, settings
 from mldeploy.runner._verbs import Call, Room, Verb
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def download(
 )
 @click.option("--refresh", is_flag=True, help="Decide every package anew; the only way in which a lock changes.")
 @click.option("--lock-file", type=FILE, help="Write the lock there: requirements with hashes.")
-@click.option("--offline", is_flag=True, help="Do without a network.")
+@setting_flags("offline")
 @click.pass_context
 def build(
     ctx: click.Context,
@@ -121,18 +122,17 @@ def build(
     ic: Path | None,
     refresh: bool,
     lock_file: Path | None,
-    offline: bool,
+    offline: bool | None,
 ) -> dict[str, Any]:
     """Resolve and install an environment before a deployment asks for it.
 
     Without a name, folder or --ic: the serving stack only, as for a deployment without an environment.
     """
-    from mldeploy.config.settings import resolve
     from mldeploy.packaging.building import build as build_environment
 
     call: Call = ctx.obj
     workspace = call.workspace()
-    offline = resolve("offline", flag=offline or None)
+    offline = settings({"offline": offline}, call.where.path)["offline"]
     wanted = _wanted(ctx, workspace, word or flag, version, directory, ic)
     built = build_environment(wanted, workspace.store.locks, refresh=refresh, offline=offline, report=call.report)
     if lock_file is not None:
@@ -149,14 +149,13 @@ def build(
 @environment.command("modernize", cls=Verb, in_workspace=False)
 @click.argument("file", type=FILE)
 @click.option("--output-file", type=FILE, help="Where to write it.  [default: beside FILE, as NAME.modernized.yml]")
-@click.option("--offline", is_flag=True, help="Do without a network.")
+@setting_flags("offline")
 @click.pass_obj
-def modernize(call: Call, file: Path, output_file: Path | None, offline: bool) -> dict[str, Any]:
+def modernize(call: Call, file: Path, output_file: Path | None, offline: bool | None) -> dict[str, Any]:
     """Write a conda or requirements file anew, with pins that install, and show the difference."""
-    from mldeploy.config.settings import resolve
     from mldeploy.packaging.modernize import modernize as mend
 
-    mended = mend(file, offline=resolve("offline", flag=offline or None))
+    mended = mend(file, offline=settings({"offline": offline}, Path())["offline"])
     target = output_file or file.with_name(f"{file.stem}.modernized{file.suffix}")
     if mended.diff:
         target.write_text(mended.text, encoding="utf-8")

@@ -12,6 +12,7 @@ import click
 from mldeploy.errors import UserErrorException
 from mldeploy.events import Step
 from mldeploy.runner._options import FILE
+from mldeploy.runner._settings import setting_flags, settings
 from mldeploy.runner._verbs import Call, Verb
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 @click.option("--conda-file", "--cf", help="Its conda environment file.")
 @click.option("--model-dir", type=FILE, help="What the script finds as AZUREML_MODEL_DIR.")
 @click.option("--port", "--po", type=click.IntRange(1, 65535), default=5001, help="The port.  [default: 5001]")
-@click.option("--offline", is_flag=True, help="Do without a network.")
+@setting_flags("offline")
 @click.pass_obj
 def serve(
     call: Call,
@@ -35,11 +36,10 @@ def serve(
     conda_file: str | None,
     model_dir: Path | None,
     port: int,
-    offline: bool,
+    offline: bool | None,
 ) -> None:
     """Run the scoring server here, till Ctrl-C. Nothing is registered, copied or recorded."""
     from mldeploy.config import load_inference_config
-    from mldeploy.config.settings import resolve
     from mldeploy.inference_config import InferenceConfig
     from mldeploy.packaging import environments
 
@@ -54,7 +54,7 @@ def serve(
             "an entry script is needed", hint="--ic inferenceconfig.json, or --entry-script score.py"
         )
     config.validate()
-    offline = resolve("offline", flag=offline or None)
+    offline = settings({"offline": offline}, call.where.path)["offline"]
     locks = call.workspace().store.locks
     resolved = environments.resolve(config.environment, locks, offline=offline, report=call.report)
     python = environments.install(resolved, offline=offline, report=call.report)

@@ -123,6 +123,8 @@ def update(
     changed = _service(ctx, word, flag)
     ids = _deploying.model_ids(given.pop("models"), given.pop("model_files"))
     asked = _deploying.sort(given)
+    if asked.scoring_timeout_ms is not None:
+        raise click.UsageError("--scoring-timeout-ms is said by `model deploy --overwrite`", ctx)
     inference = _deploying.inference_config(changed.workspace, asked, call.report)
     configuration = _deploying.deployment_config(asked, None, call.report)
     if configuration is not None and not isinstance(configuration, LocalWebserviceDeploymentConfiguration):
@@ -131,10 +133,9 @@ def update(
             where=str(asked.dc),
             hint="a service stays where it is: deploy another one there",
         )
-    labels = {"tags": dict(add_tag), "properties": dict(add_property), "description": description}
-    if not (ids or inference or configuration or remove_tag or any(labels.values())):
+    if not (ids or inference or configuration or add_tag or remove_tag or add_property or description is not None):
         raise click.UsageError("nothing is said to change", ctx)
-    changed.relabel(**labels, remove_tags=remove_tag)
+    changed.relabel(dict(add_tag), dict(add_property), description, remove_tag)
     if ids or inference or configuration:
         changed.update(ids or None, configuration, inference_config=inference, report=call.report)
         if not no_wait:
