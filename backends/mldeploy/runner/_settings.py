@@ -1,0 +1,74 @@
+"""Settings as the command line says them: a flag, else the environment, else the project's own file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mldeploy.config.settings import SETTINGS, resolve
+from mldeploy.runner._options import together
+
+if TYPE_CHECKING:
+    from mldeploy.config.harness import ServingSettings
+
+DEPLOYING = ("engine", "timeout", "offline", "contract", "serving", "nan")
+_FILES = ("mldeploy.toml", "pyproject.toml")
+
+
+def setting_flags(*names: str) -> Callable[[F], F]:
+    """A flag for each of these settings, with the help of the one table."""
+    return together(*(_flag(name) for name in names))
+
+
+def _flag(name: str) -> Any:
+    setting = SETTINGS[name]
+    if setting.kind == "switch":
+        return click.option(f"--{name}", is_flag=True, default=None, help=setting.help)
+    choices = (
+        f"  [{', '.join(each for each in setting.choices if each not in setting.later)}]" if setting.choices else ""
+    )
+    shown = f"{setting.help}{choices}  [default: {setting.default}]"
+    return click.option(f"--{name}", metavar=name.upper(), help=shown)
+
+
+def settings(flags: Mapping[str, Any], project: Path) -> dict[str, Any]:
+    """The value of each setting that a command has a flag for.
+
+    Args:
+        flags: What was typed; None where nothing was.
+        project: The folder whose `mldeploy.toml`, or `pyproject.toml` with `[tool.mldeploy]`, counts.
+
+    Raises:
+        ConfigException: A value is not one the setting may have, or the file is wrong.
+    """
+    file = said(project)
+    return {name: resolve(name, flag=flag, file=file.get(name)) for name, flag in flags.items()}
+
+
+def said(project: Path) -> dict[str, Any]:
+    """What the project's own file says about settings.
+
+    Raises:
+        ConfigException: The file is wrong.
+    """
+    path = next((project / name for name in _FILES if _is_ours(project / name)), None)
+    if path is None:
+        return {}
+    from mldeploy.config.harness import load_harness
+
+    return load_harness(path).settings()
+
+
+def serving(chosen: Mapping[str, Any]) -> ServingSettings:
+    """How the scoring server answers, out of `settings`."""
+    from mldeploy.config.harness import ServingSettings
+
+    return ServingSettings(**{name: value for name, value in chosen.items() if SETTINGS[name].serving})
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a file is there and speaks of mldeploy; most pyproject.toml do not, and need not be parsed."""
+    return path.is_file() and (path.name == _FILES[0] or "[tool.mldeploy" in path.read_text(errors="replace"))
