@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mldeploy.config.settings import SETTINGS, resolve
-from mldeploy.runner._options import together
+from mldeploy.runner._options import F, together
 
 if TYPE_CHECKING:
     from mldeploy.config.harness import ServingSettings
