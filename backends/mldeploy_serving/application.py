@@ -9,7 +9,6 @@ import asyncio
 import time
 import uuid
 from collections.abc import Callable
-from email.utils import formatdate
 from http import HTTPStatus
 from typing import Protocol
 from urllib.parse import parse_qs, unquote_to_bytes
@@ -24,6 +23,8 @@ from mldeploy_serving.swagger import Swagger
 ID_LIMIT = 100
 FLUSH_S = 0.01
 
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 _METHODS = {
     b"/": (b"GET", b"HEAD", b"OPTIONS"),
@@ -207,7 +208,7 @@ class Application:
         second = int(time.time())
         if second != self._date_second:
             self._date_second = second
-            self._date = formatdate(second, usegmt=True).encode()
+            self._date = _http_date(second)
         return self._date
 
     def _log(self, request: Request, answer: Answer) -> None:
@@ -222,6 +223,18 @@ class Application:
     def flush_log(self) -> None:
         """Write the request lines that are still kept."""
         self._lines.flush()
+
+
+def _http_date(seconds: int) -> bytes:
+    """RFC 9110's form, in English whatever the locale; `email.utils` would cost 5 ms of every start.
+
+    Examples:
+        >>> _http_date(784111777)
+        b'Sun, 06 Nov 1994 08:49:37 GMT'
+    """
+    now = time.gmtime(seconds)
+    day, month = _DAYS[now.tm_wday], _MONTHS[now.tm_mon - 1]
+    return f"{day}, {now.tm_mday:02d} {month} {now.tm_year} {time.strftime('%H:%M:%S', now)} GMT".encode()
 
 
 def _reason(status: int) -> bytes:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from textwrap import dedent
 from typing import TYPE_CHECKING
 
 import pytest
+
+from mldeploy_serving.script import load
+from mldeploy_serving.settings import Settings, StartError
 
 if TYPE_CHECKING:
     from tests.mldeploy_serving.conftest import Serve
@@ -20,8 +24,22 @@ RUN = "def run(data): pass\n"
     [
         (None, "No score script found. Expected it at"),
         ("def init(:\n", "could not be imported: SyntaxError: invalid syntax (score.py, line 1)"),
-        ("import no_such_module\n", "could not be imported: ModuleNotFoundError: No module named 'no_such_module'"),
+        ("def init():\n    raise ValueError('none')\n" + RUN, "init() failed: ValueError: none (score.py, line 2)"),
+        ("import sys\ndef init(): sys.exit(0)\n" + RUN, "init() failed: SystemExit: 0 (score.py, line 2)"),
+        ("import os\ndef init(): os._exit(0)\n" + RUN, "the worker ended by itself (os._exit in the entry script?)"),
         ("raise SystemExit(0)\n", "could not be imported: SystemExit: 0 (score.py, line 1)"),
+    ],
+)
+def test_what_cannot_be_served_ends_with_3_and_its_reason(serve: Serve, script: str | None, reason: str) -> None:
+    ended = serve(script, wait=False).wait()
+    assert (ended["exit_code"], ended["returned"], ended["signal"]) == (3, 3, None)
+    assert reason in ended["reason"]
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ("import no_such_module\n", "could not be imported: ModuleNotFoundError: No module named 'no_such_module'"),
         (RUN, "does not have a init() function defined."),
         (INIT, "does not have a run() function defined."),
         (INIT + "run = 3\n", "does not have a run() function defined."),
@@ -38,7 +56,7 @@ RUN = "def run(data): pass\n"
             """
             from inference_schema.parameter_types.standard_py_parameter_type import StandardPythonParameterType
             from inference_schema.schema_decorators import input_schema
-            from mldeploy.contrib.services.aml_request import rawhttp
+            from mldeploy_serving.aml_request import rawhttp
             def init(): pass
             @rawhttp
             @input_schema("data", StandardPythonParameterType(1))
@@ -46,18 +64,16 @@ RUN = "def run(data): pass\n"
             """,
             "run() cannot be decorated with both @rawhttp and @input_schema",
         ),
-        (
-            "def init():\n    raise ValueError('no model')\n" + RUN,
-            "init() failed: ValueError: no model (score.py, line 2)",
-        ),
-        ("import sys\ndef init(): sys.exit(0)\n" + RUN, "init() failed: SystemExit: 0 (score.py, line 2)"),
-        ("import os\ndef init(): os._exit(0)\n" + RUN, "the worker ended by itself (os._exit in the entry script?)"),
     ],
 )
-def test_what_cannot_be_served_ends_with_3_and_its_reason(serve: Serve, script: str | None, reason: str) -> None:
-    ended = serve(script, wait=False).wait()
-    assert (ended["exit_code"], ended["returned"], ended["signal"]) == (3, 3, None)
-    assert reason in ended["reason"]
+def test_rules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, reason: str) -> None:
+    monkeypatch.setattr("sys.path", [*sys.path])
+    monkeypatch.setitem(sys.modules, "entry_module", None)
+    monkeypatch.setattr("mldeploy_serving.aml_request.raw_requested", False)
+    (tmp_path / "main.py").write_text(dedent(script))
+    with pytest.raises(StartError) as caught:
+        load(Settings(tmp_path))
+    assert reason in str(caught.value)
 
 
 def test_the_log_has_the_users_own_lines(serve: Serve) -> None:
@@ -77,13 +93,17 @@ def test_the_log_has_the_users_own_lines(serve: Serve) -> None:
         ({"MLDEPLOY_NAN": "zero"}, "MLDEPLOY_NAN=zero is unknown"),
         ({"SCORING_TIMEOUT_MS": "soon"}, "SCORING_TIMEOUT_MS=soon is not a whole number"),
         ({"SCORING_TIMEOUT_MS": "-1"}, "SCORING_TIMEOUT_MS=-1 is less than 0"),
-        ({"AML_APP_ROOT": "/no/such/folder"}, "The app root /no/such/folder cannot be entered"),
     ],
 )
-def test_settings_that_cannot_be_used(serve: Serve, variables: dict[str, str], reason: str) -> None:
-    ended = serve(INIT + RUN, wait=False, **variables).wait()
+def test_settings_that_cannot_be_used(variables: dict[str, str], reason: str) -> None:
+    with pytest.raises(StartError, match=reason):
+        Settings.read(variables)
+
+
+def test_a_setting_that_cannot_be_used_stops_the_start(serve: Serve) -> None:
+    ended = serve(INIT + RUN, wait=False, AML_APP_ROOT="/no/such/folder").wait()
     assert ended["exit_code"] == 3
-    assert reason in ended["reason"]
+    assert ended["reason"] == "The app root /no/such/folder cannot be entered: No such file or directory"
 
 
 WHERE = """
@@ -121,9 +141,7 @@ def test_both_documented_layouts(serve: Serve, tmp_path: Path, entry: str) -> No
 @pytest.mark.parametrize("spelling", ["-", "_"])
 def test_flags_of_the_official_server(serve: Serve, tmp_path: Path, spelling: str) -> None:
     (tmp_path / "app").mkdir()
-    (tmp_path / "elsewhere.py").write_text(
-        "import os\ndef init(): pass\ndef run(d): return os.environ['AZUREML_MODEL_DIR']"
-    )
+    (tmp_path / "elsewhere.py").write_text("import os\n" + INIT + "def run(d): return os.environ['AZUREML_MODEL_DIR']")
     service = serve(None, f"--entry{spelling}script", "../elsewhere.py", f"--model{spelling}dir", "some/models")
     assert service.post("").json() == "some/models"
 
