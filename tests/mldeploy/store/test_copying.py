@@ -1,0 +1,43 @@
+"""Hashing while copying, for any length."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from mldeploy.store import copying
+from mldeploy.store.local_files import LocalFiles
+
+
+@pytest.mark.parametrize("size", [0, 1, 63, 64, 65, 128, 129, 1000])
+def test_any_length(size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copying, "BLOCK", 64)
+    content = bytes(index % 251 for index in range(size))
+    (tmp_path / "source").write_bytes(content)
+    told: list[int] = []
+    found = copying.copy_hashed(tmp_path / "source", tmp_path / "target", told.append)
+    assert (found.sha256, found.size) == (hashlib.sha256(content).hexdigest(), size)
+    assert (tmp_path / "target").read_bytes() == content
+    assert sum(told) == size
+    assert (tmp_path / "target").stat().st_mode & 0o777 == 0o444
+
+
+def test_a_service_gets_links_and_a_person_copies(tmp_path: Path) -> None:
+    files = LocalFiles(tmp_path / "files")
+    (tmp_path / "source").write_bytes(b"weights")
+    with files.staging() as staging:
+        content = staging.add(tmp_path / "source", lambda _: None)
+        staging.keep()
+    files.fetch(content.sha256, tmp_path / "service/model")
+    files.fetch(content.sha256, tmp_path / "download/model", link=False)
+    assert (tmp_path / "service/model").stat().st_nlink == 2
+    (tmp_path / "download/model").write_bytes(b"changed")
+    assert (tmp_path / "service/model").read_bytes() == b"weights"
+
+
+def test_what_was_not_kept_is_gone(tmp_path: Path) -> None:
+    files = LocalFiles(tmp_path / "files")
+    (tmp_path / "source").write_bytes(b"weights")
+    with files.staging() as staging:
+        staging.add(tmp_path / "source", lambda _: None)
+    assert [path for path in (tmp_path / "files").rglob("*") if path.is_file()] == []
