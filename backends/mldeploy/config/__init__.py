@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mldeploy.config.check import check
+    from mldeploy.config.checking import check
     from mldeploy.config.deployment import DeploymentConfiguration
     from mldeploy.config.deployment_file import load_deployment_config
     from mldeploy.config.environment import EnvironmentDefinition
@@ -23,7 +23,7 @@ _HOME = {
     "EnvironmentDefinition": "environment",
     "Finding": "findings",
     "HarnessConfig": "harness",
-    "check": "check",
+    "check": "checking",
     "json_schema": "schemas",
     "load_deployment_config": "deployment_file",
     "load_harness": "harness",

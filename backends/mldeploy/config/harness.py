@@ -159,8 +159,8 @@ class HarnessConfig(_TomlSection):
     def settings(self) -> dict[str, Any]:
         """What the file says about each setting, for the `file` of `mldeploy.config.settings.resolve`."""
         said = {name: getattr(self, name) for name in SETTINGS if name in self.model_fields_set}
-        if "serving" in said:
-            said |= {name: getattr(self.serving, name) for name in type(self.serving).model_fields}
+        if said.pop("serving", None) is not None:
+            said |= {name: getattr(self.serving, name) for name in self.serving.model_fields_set}
         return {name: value for name, value in said.items() if value is not None}
 
     def inference_config(self, service: ServiceSection, report: Report = silent) -> InferenceConfig:

@@ -46,8 +46,20 @@ def json_schema(kind: str) -> dict[str, Any]:
     schema = _deployment() if kind == "deployment" else _MODELS[kind].model_json_schema()
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **schema,
+        **_brief(schema),
         "title": _TITLES[kind],
+    }
+
+
+def _brief(schema: Any) -> Any:
+    """A schema with the first paragraph of each description; the rest is for people who read Python."""
+    if isinstance(schema, list):
+        return [_brief(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        key: value.partition("\n\n")[0] if key == "description" and isinstance(value, str) else _brief(value)
+        for key, value in schema.items()
     }
 
 
