@@ -89,21 +89,31 @@ class Deployments:
         Raises:
             AzureMLException: It cannot be deployed.
         """
-        owner = _owner(asker.item, wanted)
-        asked = f"{owner}\0{asker.target}\0{wanted.key}\0{sorted(asker.file.items())}"
-        order = None
-        if asked not in self._keys:
-            order = self._order(asker, wanted)
-            self._keys[asked] = f"{owner}\0{self._key(order)}"
-        key = self._keys[asked]
-        made = self._made.get(key)
-        if isinstance(made, Webservice) and made.state == "Failed":
-            self.delete(made.name)
-            made = None
+        asked = f"{_owner(asker.item, wanted)}\0{asker.target}\0{wanted.key}\0{sorted(asker.file.items())}"
+        made = self._made_before(self._keys.get(asked, ""), asker)
         if made is None:
-            made = self._made[key] = self._first(asker, wanted, order or self._order(asker, wanted), key)
+            made = self._make(asker, wanted, asked)
         if isinstance(made, AzureMLException):
             raise made
+        return made
+
+    def _made_before(self, key: str, asker: Asker) -> Webservice | AzureMLException | None:
+        made = self._made.get(key)
+        if isinstance(made, Webservice) and made.state == "Failed":
+            _teller(asker.item)(f"{made.name} had failed by itself; it was deployed again")
+            self._end(made.name, key)
+            return None
+        return made
+
+    def _make(self, asker: Asker, wanted: Wanted, asked: str) -> Webservice | AzureMLException:
+        order = self._order(asker, wanted)
+        try:
+            key = f"{_owner(asker.item, wanted)}\0{self._key(order)}"
+        except AzureMLException as error:
+            self._keys[asked], self._made[asked] = asked, error
+            return error
+        made = self._made_before(key, asker) or self._first(asker, wanted, order, key)
+        self._keys[asked], self._made[key] = key, made
         return made
 
     def _first(self, asker: Asker, wanted: Wanted, order: Order, key: str) -> Webservice | AzureMLException:
@@ -163,20 +173,28 @@ class Deployments:
             What could not be deleted, and why, one line each; empty if nothing is left.
         """
         left = []
-        others = list(self.workspace.webservices) if self._folder else []
-        for name in dict.fromkeys([*self._names, *others]):
+        for name in dict.fromkeys([*self._names, *self._others()]):
             try:
                 deployment.delete(self.workspace, name)
             except WebserviceException as error:
                 if error.status_code != _NOT_FOUND:
                     left.append(f"{name}: {error}")
-            except Exception as error:
+            except Exception as error:  # one that resists must not keep the others
                 left.append(f"{name}: {error!r}")
         self._names.clear()
         self._made.clear()
         if self._folder and not left:
             shutil.rmtree(self._folder, ignore_errors=True)
         return left
+
+    def _others(self) -> list[str]:
+        """What tests deployed by themselves into a workspace that is thrown away."""
+        if not self._folder:
+            return []
+        try:
+            return [record.name for record in self.workspace.store.services.list()]
+        except AzureMLException:
+            return []
 
 
 def _owner(item: pytest.Item, wanted: Wanted) -> str:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import inspect
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import Any, Literal, cast
+
+import pytest
 
 from mldeploy.config.settings import SETTINGS, parse
 from mldeploy.config.words import nearest
@@ -16,16 +18,13 @@ from mldeploy.errors import ConfigException
 from mldeploy.targets import TARGETS
 from mldeploy.targets.capabilities import CAPABILITIES
 
-if TYPE_CHECKING:
-    import pytest
-
 Scope = Literal["session", "module", "function"]
 SCOPES = ("session", "module", "function")
 SERVING = tuple(name for name, setting in SETTINGS.items() if setting.serving)
 _PREFIX = re.compile(r"[a-z][-a-z0-9]{0,31}")
 
 DESCRIPTIONS = (
-    "mldeploy(inference_config, *, models, deployment_config, name, scope, timeout, **serving): what mldeploy_service is.",
+    "mldeploy(inference_config, *, models, deployment_config, name, scope, timeout, **serving): the service wanted.",
     "mldeploy_requires(*capabilities): skip the test on targets that cannot do all of these.",
     "mldeploy_targets(*targets): skip the test on other targets than these.",
 )
@@ -131,12 +130,26 @@ def check_words(mark: pytest.Mark, known: Sequence[str], what: str) -> None:
             )
 
 
-CHECKS: dict[str, Callable[[pytest.Mark, Path], object]] = {
+def check(items: Iterable[pytest.Item]) -> None:
+    """Hold every mark of ours to how it is used.
+
+    Raises:
+        pytest.UsageError: One is used in a wrong way.
+    """
+    for item in items:
+        for name, checked in _CHECKS.items():
+            for mark in item.iter_markers(name):
+                try:
+                    checked(mark, item.path.parent)
+                except ConfigException as error:
+                    raise pytest.UsageError(f"{item.nodeid}: @pytest.mark.{name}: {error}") from None
+
+
+_CHECKS: dict[str, Callable[[pytest.Mark, Path], object]] = {
     "mldeploy": read_mark,
     "mldeploy_requires": lambda mark, _: check_words(mark, tuple(CAPABILITIES), "capability"),
     "mldeploy_targets": lambda mark, _: check_words(mark, TARGETS, "target"),
 }
-"""By a mark's name, what raises a `ConfigException` when it is used in a wrong way."""
 
 
 def _check_keywords(serving: Mapping[str, Any]) -> None:

@@ -14,6 +14,7 @@ from mldeploy.config.words import nearest
 from mldeploy.errors import ConfigException, UserErrorException
 from mldeploy.targets import BUILT, TARGETS
 
+_THROWAWAY = "one that is thrown away after the run"
 PLATFORMS = ("linux", "darwin")
 Said = Mapping[str, Any]  # settings by name, as some file or mark says them
 
@@ -42,7 +43,8 @@ def _action(setting: Setting) -> dict[str, Any]:
 def _help(setting: Setting) -> str:
     default = " ".join(setting.default) if isinstance(setting.default, tuple) else setting.default
     again = " Repeatable." if setting.kind == "list" else ""
-    told = f" Default: {default}." if default not in {"", False} else ""
+    default = _THROWAWAY if setting.name == "workspace" else default
+    told = f" Default: {default}." if default is not False else ""
     return f"{setting.help}{again}{told} Ini key {setting.ini_key}, environment variable {setting.variable}."
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from mldeploy.errors import AzureMLException
 from pytest_mldeploy._options import OPTIONS
 
 if TYPE_CHECKING:
@@ -63,17 +64,26 @@ def again(item: pytest.Item, target: str) -> str:
 
 
 def hide_internals(item: pytest.Item, error: BaseException) -> None:
-    """Keep our own frames, and those of the libraries below, out of a failing test's traceback."""
-    from mldeploy.errors import AzureMLException
+    """Keep our own frames out of the traceback of an error that we raise on purpose.
 
-    if item.config.getoption("fulltrace"):
+    Pytest hides the frames of a module with a `__tracebackhide__`; the backend knows nothing of pytest, so it is
+    set from here.
+    """
+    if not _on_purpose(error) or item.config.getoption("fulltrace"):
         return
     for name, module in list(sys.modules.items()):
         if name.partition(".")[0] in _PACKAGES:
-            vars(module)["__tracebackhide__"] = True
-    if isinstance(error, AzureMLException):
-        error.__cause__ = None  # the error says why in its own words
-        error.__suppress_context__ = True
+            vars(module)["__tracebackhide__"] = _hidden
+    error.__cause__ = None  # the error says why in its own words
+    error.__suppress_context__ = True
+
+
+def _hidden(excinfo: pytest.ExceptionInfo[BaseException] | None) -> bool:
+    return excinfo is not None and _on_purpose(excinfo.value)
+
+
+def _on_purpose(error: BaseException) -> bool:
+    return isinstance(error, AzureMLException | NotImplementedError)
 
 
 def _section(service: Webservice, target: str) -> tuple[str, str]:
@@ -81,8 +91,6 @@ def _section(service: Webservice, target: str) -> tuple[str, str]:
 
 
 def _described(service: Webservice) -> str:
-    from mldeploy.errors import AzureMLException
-
     try:
         state, error, log = service.state, service.error, service.get_logs(LOG_LINES)
     except AzureMLException as gone:

@@ -43,12 +43,25 @@ def deployments(config: pytest.Config) -> Deployments:
     return made
 
 
+def check_workspace(config: pytest.Config) -> None:
+    """Open the workspace if one is named.
+
+    Raises:
+        pytest.UsageError: It cannot be opened.
+    """
+    if config.stash[OPTIONS].workspace:
+        try:
+            deployments(config)
+        except AzureMLException as error:
+            raise pytest.UsageError(str(error)) from None
+
+
 def close(config: pytest.Config) -> None:
     """Delete everything that was deployed; what could not be is kept for the summary."""
     made = config.stash.get(_DEPLOYMENTS, None)
     if made is not None:
-        del config.stash[_DEPLOYMENTS]
         config.stash[_report.LEFT] = made.close()
+        del config.stash[_DEPLOYMENTS]
 
 
 def shared_service(item: pytest.Item, wanted: Wanted, target: str, file: Said) -> Webservice:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mldeploy.errors import AzureMLException, ConfigException
-from pytest_mldeploy import _marks, _options, _report, _services, _toml, hooks
+from mldeploy.errors import AzureMLException
+from pytest_mldeploy import _marks, _options, _report, _services, _toml, _workers, hooks
 from pytest_mldeploy._options import OPTIONS, Options
 from pytest_mldeploy._services import FIXTURES, target_of
 from pytest_mldeploy._types import Deploy, Target
@@ -50,18 +50,17 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Check how the marks are used, and skip where a test makes no sense."""
-    for item in items:
-        for name, check in _marks.CHECKS.items():
-            for mark in item.iter_markers(name):
-                try:
-                    check(mark, item.path.parent)
-                except ConfigException as error:
-                    raise pytest.UsageError(f"{item.nodeid}: @pytest.mark.{name}: {error}") from None
-    ours = [(item, target) for item in items if (target := target_of(item))]
-    if ours:
-        _options.check_platform()
+    try:
+        _marks.check(items)
+        ours = [(item, target) for item in items if (target := target_of(item))]
+        if ours:
+            _options.check_platform()
+            _services.check_workspace(config)
+    except pytest.UsageError as error:
+        _workers.refuse(config, items, str(error))
+        return
     for item, target in ours:
         if reason := _services.reason_to_skip(item, target):
             item.add_marker(pytest.mark.skip(reason=reason))
@@ -83,8 +82,15 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Delete everything, when all fixtures are torn down; something left makes the run fail."""
     _services.close(session.config)
+    _workers.send(session.config)
     if session.config.stash.get(_report.LEFT, []):
         session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """pytest-xdist's: a worker ended."""
+    _workers.receive(node.config, getattr(node, "workeroutput", {}))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -138,7 +144,7 @@ def mldeploy_deploy(request: pytest.FixtureRequest, mldeploy_target: Target) -> 
 
     def deploy(inference_config: Any, **more: Any) -> Webservice:
         __tracebackhide__ = True
-        wanted = _marks.wanted(item.path.parent, inference_config, **{**more, "scope": "function"})
+        wanted = _marks.wanted(item.path.parent, inference_config, scope="function", **more)
         return _services.own_service(item, wanted, target, item.config.stash[OPTIONS].file)
 
     return deploy
