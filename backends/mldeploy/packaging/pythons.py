@@ -102,7 +102,7 @@ def nearest(asked: str) -> str:
 def _preferred(offline: bool, refresh: bool) -> Python:
     if running() == PREFERRED:
         return Python(PREFERRED, _own())
-    memory = cache_root() / "python-3.11.json"
+    memory = cache_root() / f"python-{PREFERRED}.json"
     if refresh:
         memory.unlink(missing_ok=True)
     path = _recall(memory)

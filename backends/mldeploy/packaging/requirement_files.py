@@ -129,7 +129,7 @@ def _absolute(line: str, base: Path) -> str:
 
 
 def _lines(path: Path) -> list[str]:
-    joined = re.sub(r"\\\r?\n\s*", " ", _text(path))
+    joined = re.sub(r"\s*\\\r?\n\s*", " ", _text(path))
     lines = (re.sub(r"(^|\s)#.*$", "", line).strip() for line in joined.splitlines())
     return [line for line in lines if line]
 

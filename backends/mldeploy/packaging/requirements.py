@@ -303,7 +303,7 @@ def _checked(line: str) -> str:
         raise EnvironmentException(
             f"{_shown(line)!r} is not a pip requirement",
             where="condaDependencies: pip",
-            reason=str(error),
+            reason=_shown(str(error)),
             hint="write NAME, NAME==VERSION or NAME>=VERSION",
         ) from None
     if requirement.url:

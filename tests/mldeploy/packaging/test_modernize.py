@@ -1,0 +1,86 @@
+"""Old pins move to the nearest versions that install, and nothing else in the file changes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mldeploy.errors import EnvironmentException
+from mldeploy.packaging.modernize import modernize
+
+CONDA = """# mine
+name: project_environment
+dependencies:
+  - python=3.6.2  # as the page said
+  - numpy=1.16
+  - pip:
+    - azureml-defaults==1.0.85
+    - "alpha==0.20.3"  # pickled with it
+    - joblib
+channels: [conda-forge]
+"""
+
+
+@pytest.fixture
+def index(wheels: Any) -> Any:
+    for name, version in (("numpy", "1.26"), ("alpha", "1.0"), ("alpha", "2.0"), ("joblib", "1.4")):
+        wheels.wheel(name, version)
+    return wheels
+
+
+def test_a_conda_file_keeps_all_but_its_versions(index: Any, tmp_path: Path) -> None:
+    file = tmp_path / "conda.yml"
+    file.write_text(CONDA)
+    mended = modernize(file, offline=True)
+    python = next(line for line in mended.text.splitlines() if "python=" in line)
+    assert python.startswith("  - python=3.")
+    assert python.endswith("  # as the page said")
+    assert "python=3.6.2" not in mended.text
+    assert mended.text.replace(python, "  - python=3.6.2  # as the page said") == CONDA.replace(
+        "numpy=1.16", "numpy=1.26"
+    ).replace("alpha==0.20.3", "alpha==1.0")
+    assert "-  - numpy=1.16\n" in mended.diff
+    assert "+  - numpy=1.26\n" in mended.diff
+    assert file.read_text() == CONDA, "the file is not written"
+
+
+def test_a_requirements_file_too(index: Any, tmp_path: Path) -> None:
+    file = tmp_path / "requirements.txt"
+    file.write_text("alpha==0.5 ; python_version > '3'\nalpha-other\njoblib==1.4\n")
+    index.wheel("alpha_other", "1")
+    assert modernize(file).text == "alpha==1.0 ; python_version > '3'\nalpha-other\njoblib==1.4\n"
+
+
+def test_a_file_that_installs_stays(index: Any, tmp_path: Path) -> None:
+    file = tmp_path / "requirements.txt"
+    file.write_text("alpha==1.0\n")
+    mended = modernize(file)
+    assert (mended.text, mended.diff) == ("alpha==1.0\n", "")
+
+
+def test_pins_that_do_not_go_together_move_together(index: Any, tmp_path: Path) -> None:
+    index.wheel("beta", "1.0", ["alpha>=2"])
+    file = tmp_path / "requirements.txt"
+    file.write_text("alpha==0.5\nbeta==0.1\n")
+    assert modernize(file).text == "alpha==2.0\nbeta==1.0\n"
+
+
+def test_pins_that_never_go_together_are_named(index: Any, tmp_path: Path) -> None:
+    index.wheel("beta", "1.0", ["alpha<0.1"])
+    index.wheel("alpha", "0.0.1")
+    file = tmp_path / "requirements.txt"
+    file.write_text("alpha==1.0\nbeta==1.0\n")
+    with pytest.raises(EnvironmentException, match="no versions of these packages go together") as caught:
+        modernize(file)
+    assert "alpha==1.0, beta==1.0" in caught.value.where
+
+
+def test_a_pin_in_an_included_file_is_said(index: Any, tmp_path: Path) -> None:
+    (tmp_path / "more.txt").write_text("alpha==0.5\n")
+    file = tmp_path / "requirements.txt"
+    file.write_text("-r more.txt\n")
+    with pytest.raises(EnvironmentException, match=r"alpha==0\.5 has to become alpha==1\.0") as caught:
+        modernize(file)
+    assert "modernize that file first" in caught.value.hint
