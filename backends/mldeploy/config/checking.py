@@ -5,16 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-
 from mldeploy.config.deployment_file import read_deployment
 from mldeploy.config.environment import EnvironmentDefinition
 from mldeploy.config.files import Document, read
-from mldeploy.config.findings import Finding, explain, in_order
+from mldeploy.config.findings import Finding, in_order
 from mldeploy.config.harness import read_harness, read_toml
 from mldeploy.config.inference import inference_config_of, read_inference
-from mldeploy.config.inline import inline_files
-from mldeploy.config.spelling import tree_of, unknown_keys
+from mldeploy.config.inline import inline_files, read_environment
 from mldeploy.errors import AzureMLException, ConfigException, UserErrorException
 from mldeploy.events import Event, Notice
 
@@ -68,20 +65,22 @@ def _check_inference(document: Document) -> list[Finding]:
         inference_config_of(document, told.append).validate()
     except UserErrorException as error:
         findings.append(_finding(error, str(document.path)))
-    notes = {event.text for event in told if isinstance(event, Notice)} - {str(each) for each in findings}
-    return findings + [Finding("warning", note, str(document.path)) for note in sorted(notes)]
+    seen = {str(finding) for finding in findings}  # reading it again told its warnings again
+    return findings + [warning for warning in _warnings(told, document) if warning.message not in seen]
 
 
 def _check_environment(document: Document) -> list[Finding]:
-    data, problems = unknown_keys(document.data, tree_of(EnvironmentDefinition))
+    definition, findings = read_environment(document)
+    told: list[Event] = []
     try:
-        definition = EnvironmentDefinition.model_validate(data)
-        inline_files(definition, document.path.parent)
-    except ValidationError as error:
-        problems += explain(error, data)
+        inline_files(definition or EnvironmentDefinition(), document.path.parent, told.append)
     except ConfigException as error:
-        return [*(each.found_in(document) for each in problems), _finding(error, str(document.path))]
-    return [problem.found_in(document) for problem in problems]
+        findings.append(_finding(error, str(document.path)))
+    return findings + _warnings(told, document)
+
+
+def _warnings(told: list[Event], document: Document) -> list[Finding]:
+    return [Finding("warning", event.text, str(document.path)) for event in told if isinstance(event, Notice)]
 
 
 def _finding(error: AzureMLException, path: str) -> Finding:

@@ -172,6 +172,7 @@ class EnvironmentDefinition(Section):
     databricks: DatabricksDefinition | None = None
     inferencing_stack_version: Literal["latest"] | None = None
     r: None = None
+    asset_id: str | None = None
 
     @property
     def needs_image(self) -> str | None:

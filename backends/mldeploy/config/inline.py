@@ -15,8 +15,8 @@ from mldeploy.config.environment import (
     PythonDefinition,
     RegistryDefinition,
 )
-from mldeploy.config.files import read
-from mldeploy.config.findings import explain, settle
+from mldeploy.config.files import Document, read
+from mldeploy.config.findings import Finding, explain, settle
 from mldeploy.config.paths import locate
 from mldeploy.config.spelling import tree_of, unknown_keys
 from mldeploy.errors import ConfigException
@@ -27,6 +27,33 @@ if TYPE_CHECKING:
 
 OLDER_NAME = "inference-config"
 """The name of an environment that only v1's older arguments describe."""
+
+
+def load_environment(path: str | Path, report: Report = silent) -> EnvironmentDefinition:
+    """Loads an environment that is a file by itself (`azureml_environment.json`, or YAML), made whole.
+
+    Args:
+        path: The file; paths in it are relative to its folder.
+        report: Gets a `Notice` for each path that was only found under the current folder.
+
+    Raises:
+        ConfigException: Something in the file, or in the conda file it names, is wrong; with file and line.
+    """
+    document = read(path)
+    definition, findings = read_environment(document)
+    settle(findings)
+    return inline_files(definition or EnvironmentDefinition(), document.path.parent, report)
+
+
+def read_environment(document: Document) -> tuple[EnvironmentDefinition | None, list[Finding]]:
+    """Reads an environment; None if there is an error, and the findings."""
+    data, problems = unknown_keys(document.data, tree_of(EnvironmentDefinition))
+    definition = None
+    try:
+        definition = EnvironmentDefinition.model_validate(data)
+    except ValidationError as error:
+        problems += explain(error, data)
+    return (None if problems else definition), [problem.found_in(document) for problem in problems]
 
 
 def load_conda_file(path: str | Path) -> CondaDefinition:

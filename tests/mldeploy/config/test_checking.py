@@ -76,7 +76,7 @@ def test_each_warning_is_told_once(write: Write) -> None:
     [
         ("x.json", "{", 1, "Not JSON"),
         ("x.json", '{"a": 1}', None, "no config file that mldeploy knows"),
-        ("x.toml", "a = ", 1, "Not TOML"),
+        ("x.toml", "a = = 1", 1, "Not TOML"),
         ("x.yml", "", None, "The file is empty"),
         ("env.yml", "python:\n  userManagedDependencies: 1", 2, "expected true or false"),
     ],

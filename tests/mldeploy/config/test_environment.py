@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mldeploy.config.environment import EnvironmentDefinition, is_reserved, is_stock_image
-from mldeploy.config.inline import inline_files, load_conda_file
+from mldeploy.config.inline import inline_files, load_conda_file, load_environment
 from mldeploy.errors import ConfigException
 from mldeploy.events import Event
 
@@ -221,6 +221,16 @@ def test_a_wrong_conda_file_names_its_line(write: Write) -> None:
         load_conda_file(write("env.yml", "channels:\n- 1\n"))
 
 
+def test_an_environment_by_itself(write: Write) -> None:
+    write("env/conda.yml", "dependencies: [python=3.11]")
+    whole = load_environment(write("env/e.json", '{"name": "x", "python": {"condaDependenciesFile": "conda.yml"}}'))
+    assert whole.name == "x"
+    assert whole.python.conda_dependencies == load_conda_file("env/conda.yml")
+    with pytest.raises(ConfigException, match=r"'docker.baseimage' is not a known key") as caught:
+        load_environment(write("e.json", '{"docker":\n {"baseimage": "x"}}'))
+    assert (caught.value.where, caught.value.hint) == ("e.json:2", "did you mean 'baseImage'?")
+
+
 OPTIONAL_TEXT = st.none() | st.text()
 TEXTS = st.lists(st.text(), max_size=3)
 CONDA = st.fixed_dictionaries(
@@ -263,6 +273,7 @@ DEFINITIONS = st.fixed_dictionaries(
         "databricks": st.none() | st.just(SCAFFOLD["databricks"]),
         "inferencingStackVersion": st.sampled_from([None, "latest"]),
         "r": st.none(),
+        "assetId": OPTIONAL_TEXT,
     },
 )
 
