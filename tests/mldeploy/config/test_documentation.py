@@ -21,7 +21,7 @@ from mldeploy.config.spelling import Tree, tree_of
 Write = Callable[[str, str], Path]
 
 PAGE = (Path(__file__).parents[3] / "docs" / "configs.md").read_text("utf-8")
-CODE = " ".join(re.findall(r"`([^`]+)`", PAGE))
+CODE = " ".join(re.findall(r"`([^`]+)`", re.sub(r"```.*?```", "", PAGE, flags=re.DOTALL)))
 
 
 def words(tree: Tree) -> set[str]:
