@@ -1,12 +1,20 @@
-"""`python -m mldeploy_serving`."""
+"""`python -m mldeploy_serving`: the supervisor, which starts the worker the same way."""
 
 import sys
 
-# `-m` has put the current folder first, where a `socket.py` would stand in for the one of the standard library
-if not getattr(sys.flags, "safe_path", False):
-    del sys.path[0]
 
-from mldeploy_serving.supervisor import main
+def _main() -> int:
+    if sys.argv[1:2] == ["--as-worker"]:
+        from mldeploy_serving.worker import main as work
+
+        work(sys.argv[2:])
+    from mldeploy_serving.supervisor import main
+
+    return main()
+
 
 if __name__ == "__main__":
-    sys.exit(main())
+    # `-m` has put the current folder first, where a `socket.py` would stand in for the one of the standard library
+    if not getattr(sys.flags, "safe_path", False):
+        del sys.path[0]
+    sys.exit(_main())

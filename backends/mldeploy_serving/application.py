@@ -39,7 +39,6 @@ _NOT_FOUND = refusal(
 )
 _NOT_ALLOWED = refusal(405, "The method is not allowed for the requested URL.", with_ids=False)
 _STARTING = refusal(503, "The service is starting: init() has not finished yet.")
-_STOPPING = refusal(503, "The service is stopping.")
 
 
 class Scorer(Protocol):

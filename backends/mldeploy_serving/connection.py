@@ -219,6 +219,8 @@ class Connection(asyncio.Protocol):
             self._rest()
 
     def _rest(self) -> None:
+        if self._transport.is_closing():
+            return
         if self._paused:
             self._paused = False
             self._transport.resume_reading()

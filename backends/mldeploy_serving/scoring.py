@@ -9,6 +9,7 @@ when this one is over.
 from __future__ import annotations
 
 import asyncio
+import os
 import queue
 import signal
 import sys
@@ -61,6 +62,7 @@ class Scorer:
         self._late: Request | None = None
         self._watching = False
         self._thread_id = 0
+        self._process = os.getpid()
 
     # in the HTTP loop's thread
 
@@ -136,6 +138,8 @@ class Scorer:
         else:
             CurrentRequest.id = _id(request)
             answer = self._call(request, arguments)
+            if os.getpid() != self._process:  # run() has forked, and this is the child
+                os._exit(0)
             CurrentRequest.id = NO_REQUEST
         self._loop.call_soon_threadsafe(self._finish, request, answer)
 
@@ -144,7 +148,7 @@ class Scorer:
         self._running = (request, since)
         try:
             result = self._run(**arguments)
-            if hasattr(result, "__await__"):
+            if hasattr(type(result), "__await__"):
                 from mldeploy_serving.awaiting import wait_for
 
                 result = wait_for(result)

@@ -26,13 +26,10 @@ DEFAULT_PORT = 5001
 BACKLOG = 1024
 FAILED_TO_START = 3
 # The worker ends by itself in these times; the supervisor only helps where the interpreter itself hangs.
-INIT_GRACE_S = 2.0
+INIT_GRACE_S = 1.0
 STOP_GRACE_S = 32.0
+
 _CHUNK = 65536
-# Not `-m`, which would let a `queue.py` in the app root stand in for the one of the standard library.
-_WORKER = (
-    "import sys; sys.path[:] = [p for p in sys.path if p]; import mldeploy_serving.worker as w; w.main(sys.argv[1:])"
-)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,8 +41,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The worker's exit code; 3 where it failed to start, 128 + N where signal N killed it.
     """
-    options = _parser().parse_args(arguments)
-    log = RotatedLog(options.log_file) if options.log_file else None
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if not hasattr(os, "posix_spawn"):
+        parser.error("the scoring server runs on Linux and macOS")
+    try:
+        log = RotatedLog(options.log_file) if options.log_file else None
+    except OSError as error:
+        parser.error(f"the log file {options.log_file} cannot be opened: {error.strerror}")
     try:
         listener = _listener(options)
     except OSError as error:
@@ -53,6 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ending = Ending(FAILED_TO_START, reason, None)
         _say(log, reason)
     else:
+        host, port = listener.getsockname()[:2]
+        _say(log, f"Listening on http://{host}:{port}")
         supervisor = Supervisor(_variables(options), listener, log, options.init_timeout)
         ending = supervisor.watch()
     if options.exit_file:
@@ -274,7 +279,7 @@ def _spawn(
     for passed in (listener, control):
         passed.set_inheritable(True)
     command = [
-        *(sys.executable, "-c", _WORKER),
+        *(sys.executable, "-m", "mldeploy_serving", "--as-worker"),
         *(str(listener.fileno()), str(control.fileno()), str(os.getpid()), str(init_timeout or 0)),
     ]
     actions = [] if output is None else [(os.POSIX_SPAWN_DUP2, output, 1), (os.POSIX_SPAWN_DUP2, output, 2)]
@@ -287,8 +292,9 @@ def _spawn(
 
 
 def _say(log: RotatedLog | None, message: str) -> None:
-    now = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime())
-    line = f"{now},000 I [{os.getpid()}] mldeploy.supervisor - {message}\n".encode()
+    now = time.time()
+    stamp = f"{time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime(now))},{int(now * 1000) % 1000:03d}"
+    line = f"{stamp} I [{os.getpid()}] mldeploy.supervisor - {message}\n".encode()
     if log:
         log.write(line)
     else:

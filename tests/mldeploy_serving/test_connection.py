@@ -60,6 +60,14 @@ def test_close_is_honoured(plain: Service) -> None:
         assert answers.rest() == b""
 
 
+def test_what_follows_a_close_is_not_answered(plain: Service) -> None:
+    with plain.connect() as client:
+        client.sendall(score(b"first") + score(b"last", b"Connection: close") + score(b"too late") * 3)
+        answers = Answers(client)
+        assert [answers.next()[2] for _ in range(2)] == [b'{"got": "first"}', b'{"got": "last"}']
+        assert answers.rest() == b""
+
+
 @pytest.mark.parametrize(("headers", "connection"), [((), "close"), ((b"Connection: keep-alive",), "keep-alive")])
 def test_http_1_0(plain: Service, headers: tuple[bytes, ...], connection: str) -> None:
     with plain.connect() as client:

@@ -154,10 +154,10 @@ def test_sigterm_during_init(serve: Serve) -> None:
 
 def test_an_init_that_hangs_is_ended_with_where_it_hangs(serve: Serve) -> None:
     service = serve(
-        WAITING.replace("def init(): pass", "def init(): run('never')"), "--init-timeout", "0.7", wait=False
+        WAITING.replace("def init(): pass", "def init(): run('never')"), "--init-timeout", "0.4", wait=False
     )
     ended = service.wait()
-    assert ended == {"exit_code": 3, "reason": "init() did not finish in 0.7 s", "signal": None, "returned": 3}
+    assert ended == {"exit_code": 3, "reason": "init() did not finish in 0.4 s", "signal": None, "returned": 3}
     assert re.search(r'score.py", line \d+, in init\n +def init\(\): run', service.log())
 
 
@@ -202,6 +202,31 @@ def test_a_worker_that_dies(serve: Serve, script: str, exit_code: int, reason: s
     returned = exit_code if exit_code > 0 else 128 - exit_code
     assert ended == {"exit_code": exit_code, "reason": reason, "signal": number, "returned": returned}
     assert reason in service.log()
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_signals_to_the_scripts_own_processes_are_not_the_services(serve: Serve, method: str) -> None:
+    service = serve(
+        """
+        import multiprocessing, time
+        def init(): pass
+        def run(data):
+            child = multiprocessing.get_context(data).Process(target=time.sleep, args=(60,))
+            child.start()
+            child.terminate()
+            child.join()
+            return child.exitcode
+        """
+    )
+    assert service.post(method).json() == -signal.SIGTERM
+    assert service.is_healthy()
+
+
+def test_a_process_that_run_has_forked_does_not_serve(serve: Serve) -> None:
+    service = serve("import os, sys\ndef init(): pass\ndef run(data):\n    return os.fork() or sys.exit(0)\n")
+    child = service.post("").json()
+    wait_until(lambda: is_gone(child), "the child lives on")
+    assert service.is_healthy()
 
 
 def test_the_scoring_timeout_is_answered_on_time_and_raised_in_the_script(serve: Serve) -> None:
@@ -294,7 +319,9 @@ def test_without_a_log_file_the_output_is_the_supervisors_own(tmp_path: Path) ->
     assert "mldeploy.supervisor - The worker has ended with exit code 3: init() failed" in done.stderr
 
 
-@pytest.mark.parametrize("flags", [["--init-timeout", "0"], ["--port", "many"], ["--nonsense"]])
+@pytest.mark.parametrize(
+    "flags", [["--init-timeout", "0"], ["--port", "many"], ["--nonsense"], ["--log-file", "/no/such/folder/log"]]
+)
 def test_flags_that_are_wrong(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(flags)
