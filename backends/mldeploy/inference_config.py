@@ -144,7 +144,7 @@ class InferenceConfig:
         if model.environment is not None:
             from mldeploy.environment import Environment
 
-            environment = Environment.from_definition(model.environment)
+            environment = Environment.from_definition(model.environment, base)
         return cls(
             entry_script=model.entry_script,
             runtime=model.runtime,

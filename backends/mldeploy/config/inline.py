@@ -57,11 +57,14 @@ def read_environment(document: Document) -> tuple[EnvironmentDefinition | None, 
 
 
 def load_conda_file(path: str | Path) -> CondaDefinition:
-    """Loads a conda environment file (YAML or JSON).
+    """Loads a conda environment file (YAML or JSON), made whole: `-r` and `-c` among its pip lines are followed.
 
     Raises:
         ConfigException: It cannot be read, or is not a conda environment; with file, line and key.
+        EnvironmentException: A requirements file that it names cannot be read.
     """
+    from mldeploy.packaging.requirement_files import whole_conda
+
     document = read(path)
     data, problems = unknown_keys(document.data, tree_of(CondaDefinition))
     made = None
@@ -70,7 +73,8 @@ def load_conda_file(path: str | Path) -> CondaDefinition:
     except ValidationError as error:
         problems += explain(error, data)
     settle(problem.found_in(document) for problem in problems)
-    return made or CondaDefinition()
+    whole = whole_conda((made or CondaDefinition()).to_dict(), document.path.absolute().parent)
+    return CondaDefinition.model_validate(whole)
 
 
 def inline_files(definition: EnvironmentDefinition, folder: Path, report: Report = silent) -> EnvironmentDefinition:

@@ -93,6 +93,12 @@ def test_keys_of_toml_tables_have_their_lines(write: Write) -> None:
     assert document.line(("service", 1, "sample", 0, "request", "deep")) == 21
 
 
+def test_a_toml_key_with_escapes_has_the_line_of_its_table(write: Write) -> None:
+    document = read(write("a.toml", '[table]\n"\\u0061" = 1\n'))
+    assert document.data == {"table": {"a": 1}}
+    assert document.line(("table", "a")) == 1
+
+
 def test_an_absent_key_has_the_line_of_what_is_around_it() -> None:
     document = Document(Path("a.json"), {}, {("a",): 3})
     assert document.line(("a", "b", "c")) == 3
@@ -131,6 +137,7 @@ def test_a_part_keeps_its_lines(write: Write) -> None:
         ("a.yaml", "---\na: 1\n---\nb: 1\n", "a.yaml:3:1", "Not YAML"),
         ("a.toml", "a = 1\nb = = 2\n", "a.toml:2:5", "Not TOML"),
         ("a.toml", "a = 1\na = 2\nb = 1\n", "a.toml:2:6", "Not TOML"),
+        ("a.toml", "a = ", "a.toml", "Not TOML"),
         ("a.toml", "a = " + "[" * 20_000, "a.toml", "Nested"),
         ("a.json", " \n\t", "a.json", "The file is empty"),
         ("a.yml", "", "a.yml", "The file is empty"),
