@@ -7,8 +7,6 @@ the cloud (`run_id`, access signatures) is not here.
 from __future__ import annotations
 
 import builtins
-import difflib
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -19,6 +17,16 @@ from mldeploy.errors import ComputeTargetException, ModelNotFoundException, User
 from mldeploy.events import Report, Step, silent
 from mldeploy.inference_config import InferenceConfig
 from mldeploy.resource_configuration import ResourceConfiguration
+from mldeploy.store.drafts import (
+    Framework,
+    checked_framework,
+    checked_name,
+    checked_pairs,
+    dataset_id,
+    references,
+    resources,
+)
+from mldeploy.store.filters import Filter, fits, latest_first, not_found, split_id, version_number
 
 if TYPE_CHECKING:
     from mldeploy.config.deployment import DeploymentConfiguration
@@ -29,26 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["InferenceConfig", "Model"]
 
-# A `key`, or a `[key, value]`: how v1 filtered by tags and properties.
-Filter = Iterable["str | Iterable[str]"] | Mapping[str, str]
-
-_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9\-\._]{0,254}")
 _MODELS = "azureml-models"
-
-
-class Framework:
-    """The frameworks a model may name."""
-
-    CUSTOM = "Custom"
-    TENSORFLOW = "TensorFlow"
-    SCIKITLEARN = "ScikitLearn"
-    ONNX = "Onnx"
-    TFKERAS = "TfKeras"
-    PYTORCH = "PyTorch"
-    MULTI = "Multi"
-
-
-_FRAMEWORKS = tuple(value for name, value in vars(Framework).items() if name.isupper())
 
 
 class Model:
@@ -101,14 +90,14 @@ class Model:
                 hint="give name, or id ('name:version'), or tags, or properties",
             )
         if id is not None:
-            name, version = _split_id(id)
-        wanted = _version(version)
-        fits = _fits(tags, properties, model_framework)
-        for record in _latest_first(workspace.store.models.list(name)):
-            if wanted in {None, record.version} and fits(record):
+            name, version = split_id(id)
+        wanted = version_number(version)
+        fitting = fits(tags, properties, model_framework)
+        for record in latest_first(workspace.store.models.list(name)):
+            if wanted in {None, record.version} and fitting(record):
                 self._take(workspace, record)
                 return
-        raise _not_found(workspace, name, wanted, tags, properties)
+        raise not_found(workspace, name, wanted, tags, properties)
 
     def _take(self, workspace: Workspace, record: ModelRecord) -> None:
         self.workspace = workspace
@@ -239,16 +228,16 @@ class Model:
         from mldeploy.store.sources import find_sources
 
         draft = ModelRecord(
-            name=_checked_name(model_name),
-            tags=_pairs("tags", tags),
-            properties=_pairs("properties", properties),
+            name=checked_name(model_name),
+            tags=checked_pairs("tags", tags),
+            properties=checked_pairs("properties", properties),
             description=description,
-            datasets=_references(datasets),
-            framework=_checked_framework(model_framework),
+            datasets=references(datasets),
+            framework=checked_framework(model_framework),
             framework_version=model_framework_version,
-            sample_input_dataset_id=_dataset_id(sample_input_dataset),
-            sample_output_dataset_id=_dataset_id(sample_output_dataset),
-            resource_configuration=_resources(resource_configuration),
+            sample_input_dataset_id=dataset_id(sample_input_dataset),
+            sample_output_dataset_id=dataset_id(sample_output_dataset),
+            resource_configuration=resources(resource_configuration),
         )
         report(Step("register", f"Registering model {model_name}"))
         sources = find_sources(model_path, child_paths, report)
@@ -279,12 +268,12 @@ class Model:
         Returns:
             The models.
         """
-        fits = _fits(tags, properties, model_framework)
+        fitting = fits(tags, properties, model_framework)
         seen: set[str] = set()
         found = []
-        for record in _latest_first(workspace.store.models.list(name)):
+        for record in latest_first(workspace.store.models.list(name)):
             of_dataset = dataset_id is None or any(dataset == dataset_id for _, dataset in record.datasets)
-            if fits(record) and of_dataset and not (latest and record.name in seen):
+            if fitting(record) and of_dataset and not (latest and record.name in seen):
                 seen.add(record.name)
                 found.append(_model(workspace, record))
         return found
@@ -361,7 +350,7 @@ class Model:
             UserErrorException: A property is there with another value.
             ModelNotFoundException: The model was deleted meanwhile.
         """
-        tags, properties = _pairs("tags", add_tags), _pairs("properties", add_properties)
+        tags, properties = checked_pairs("tags", add_tags), checked_pairs("properties", add_properties)
         removed = {remove_tags} if isinstance(remove_tags, str) else set(remove_tags or ())
 
         def change(record: ModelRecord) -> ModelRecord:
@@ -398,11 +387,11 @@ class Model:
             ModelNotFoundException: The model was deleted meanwhile.
         """
         given: dict[str, Any] = {
-            "tags": None if tags is None else _pairs("tags", tags),
+            "tags": None if tags is None else checked_pairs("tags", tags),
             "description": description,
-            "sample_input_dataset_id": _dataset_id(sample_input_dataset),
-            "sample_output_dataset_id": _dataset_id(sample_output_dataset),
-            "resource_configuration": _resources(resource_configuration),
+            "sample_input_dataset_id": dataset_id(sample_input_dataset),
+            "sample_output_dataset_id": dataset_id(sample_output_dataset),
+            "resource_configuration": resources(resource_configuration),
         }
         values = {name: value for name, value in given.items() if value is not None}
         self._change(lambda record: replace(record, **values))
@@ -413,7 +402,7 @@ class Model:
         Raises:
             ModelNotFoundException: The model was deleted meanwhile.
         """
-        added = _references(datasets)
+        added = references(datasets)
         self._change(lambda record: replace(record, datasets=record.datasets + added))
 
     def _change(self, change: Callable[[ModelRecord], ModelRecord]) -> None:
@@ -574,121 +563,3 @@ def _model(workspace: Workspace, record: ModelRecord) -> Model:
     model = object.__new__(Model)
     model._take(workspace, record)
     return model
-
-
-def _latest_first(records: Iterable[ModelRecord]) -> builtins.list[ModelRecord]:
-    return sorted(records, key=lambda record: (record.created_time, record.version), reverse=True)
-
-
-def _fits(tags: Filter | None, properties: Filter | None, framework: str | None) -> Callable[[ModelRecord], bool]:
-    wanted_tags, wanted_properties = _wanted(tags), _wanted(properties)
-
-    def fits(record: ModelRecord) -> bool:
-        return (
-            framework in {None, record.framework}
-            and all(_has(record.tags, *one) for one in wanted_tags)
-            and all(_has(record.properties, *one) for one in wanted_properties)
-        )
-
-    return fits
-
-
-def _wanted(filters: Filter | None) -> builtins.list[tuple[str, ...]]:
-    if isinstance(filters, str):
-        return [(filters,)]
-    if isinstance(filters, Mapping):
-        return [*filters.items()]
-    return [(one,) if isinstance(one, str) else tuple(one) for one in filters or ()]
-
-
-def _has(pairs: Mapping[str, str], key: str, value: str | None = None) -> bool:
-    return key in pairs and value in {None, pairs[key]}
-
-
-def _split_id(model_id: str) -> tuple[str, str]:
-    name, _, version = model_id.rpartition(":")
-    if not name:
-        raise UserErrorException(f"{model_id!r} is no model id", where="id", hint="name:version, such as diabetes:1")
-    return name, version
-
-
-def _version(version: int | str | None) -> int | None:
-    if version is None:
-        return None
-    try:
-        return int(version)
-    except ValueError:
-        raise UserErrorException(f"{version!r} is no model version", where="version", hint="1, 2, 3 …") from None
-
-
-def _not_found(
-    workspace: Workspace,
-    name: str | None,
-    version: int | None,
-    tags: Filter | None,
-    properties: Filter | None,
-) -> ModelNotFoundException:
-    asked = {"name": name, "version": version, "tags": tags, "properties": properties}
-    shown = ", ".join(f"{key} {value}" for key, value in asked.items() if value)
-    records = workspace.store.models.list()
-    names = sorted({record.name for record in records})
-    if name in names:
-        versions = sorted(record.version for record in records if record.name == name)
-        reason = f"{name} has version {', '.join(map(str, versions))}"
-    else:
-        near = difflib.get_close_matches(name or "", names) or names[:10]
-        reason = f"there is {', '.join(near)}" if near else "no model is registered there"
-    return ModelNotFoundException(
-        f"Model with {shown} not found in workspace {workspace.name}",
-        where=workspace.name,
-        reason=reason,
-        hint="mldeploy model list",
-    )
-
-
-def _checked_name(name: str) -> str:
-    if not _NAME.fullmatch(name):
-        raise WebserviceException(
-            f"{name!r} cannot be a model's name",
-            where="model_name",
-            reason=f"1 to 255 letters, digits, '-', '.' and '_', the first one a letter or digit (^{_NAME.pattern}$)",
-            hint="choose another name",
-        )
-    return name
-
-
-def _checked_framework(framework: str | None) -> str:
-    if framework is None:
-        return Framework.CUSTOM
-    if framework not in _FRAMEWORKS:
-        raise UserErrorException(
-            f"{framework!r} is no model framework",
-            where="model_framework",
-            hint=f"one of {', '.join(_FRAMEWORKS)}",
-        )
-    return framework
-
-
-def _pairs(what: str, pairs: Mapping[str, str] | None) -> dict[str, str]:
-    if not isinstance(pairs or {}, Mapping):
-        raise UserErrorException(f"{what} is {pairs!r}", where=what, hint="a dict of keys and values")
-    return {str(key): str(value) for key, value in (pairs or {}).items()}
-
-
-def _resources(configuration: ResourceConfiguration | None) -> dict[str, Any] | None:
-    return None if configuration is None else configuration.serialize()
-
-
-def _dataset_id(dataset: Any) -> str | None:
-    if dataset is None or isinstance(dataset, str):
-        return dataset
-    found = getattr(dataset, "id", None) or getattr(dataset, "name", None)
-    if not found:
-        raise UserErrorException(
-            f"{dataset!r} is no dataset", where="datasets", hint="an id, or an object with an id or a name"
-        )
-    return str(found)
-
-
-def _references(datasets: Iterable[tuple[str, object]] | None) -> builtins.list[builtins.list[str]]:
-    return [[purpose, _dataset_id(dataset) or ""] for purpose, dataset in datasets or ()]

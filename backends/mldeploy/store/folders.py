@@ -41,7 +41,7 @@ class FolderCatalog:
 
     def identities(self) -> list[Identity]:
         """See `Catalog`."""
-        return sorted(_identity(config) for config in self._root.glob(f"*/{CONFIG}"))
+        return sorted(_identity(config) for config in self._root.glob(f"[!.]*/{CONFIG}"))
 
     def create(self, identity: Identity, details: Details) -> bool:
         """See `Catalog`. The folder is made beside its place and appears there with one rename."""

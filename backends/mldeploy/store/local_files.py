@@ -6,14 +6,15 @@ by hard links.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import uuid
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 
+from mldeploy.errors import WorkspaceException
 from mldeploy.store.copying import copy_hashed
 from mldeploy.store.files import Content
 from mldeploy.store.owners import alive, this_process
@@ -63,7 +64,7 @@ class LocalFiles:
     def __init__(self, root: Path) -> None:
         self._root = root
 
-    @contextmanager
+    @contextlib.contextmanager
     def staging(self) -> Iterator[LocalStaging]:
         """See `Files`."""
         folder = self._root / TEMPORARY / _signature()
@@ -76,15 +77,13 @@ class LocalFiles:
     def fetch(self, sha256: str, target: Path, *, link: bool = True) -> None:
         """See `Files`."""
         place = _place(self._root, sha256)
+        if not place.exists():
+            raise WorkspaceException("a stored file is gone", where=str(place), hint="register the model again")
         target.parent.mkdir(parents=True, exist_ok=True)
         if link:
-            try:
+            # Where there are no links, or it is another file system, a copy does.
+            with contextlib.suppress(OSError):
                 os.link(place, target)
-            except FileNotFoundError:
-                raise
-            except OSError:
-                pass  # Another file system, or one without links: a copy does.
-            else:
                 return
         shutil.copyfile(place, target)
 
