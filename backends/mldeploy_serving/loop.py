@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import socket
 import threading
 from collections.abc import Callable
 
+from mldeploy_serving import forks
 from mldeploy_serving.connection import Application, Connection
 
 BACKLOG = 1024
@@ -47,7 +47,7 @@ class HttpLoop:
         for end in (self._woken, self._waker, self._control):
             end.setblocking(False)
         self.catch_signals()
-        os.register_at_fork(after_in_child=_release_signals)
+        forks.keep_signals_apart()
         threading.Thread(target=self._run, args=(application,), name="mldeploy-http", daemon=True).start()
 
     def catch_signals(self) -> None:
@@ -92,13 +92,6 @@ def _new_loop() -> asyncio.AbstractEventLoop:
         return asyncio.new_event_loop()
     loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
     return loop
-
-
-def _release_signals() -> None:
-    """Signals to a process that the script has forked are not the service's."""
-    signal.set_wakeup_fd(-1)
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM):
-        signal.signal(number, signal.SIG_DFL)
 
 
 def _wake_only(number: int, frame: object) -> None:
