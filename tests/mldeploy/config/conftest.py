@@ -5,11 +5,6 @@ from pathlib import Path
 from typing import TypeAlias
 
 import pytest
-from hypothesis import HealthCheck, settings
-
-# a machine under load is slow; that says nothing about a property
-settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("patient")
 
 Write: TypeAlias = Callable[[str, str], Path]
 
