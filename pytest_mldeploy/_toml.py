@@ -47,10 +47,10 @@ class HarnessFile(pytest.File):
 
     def collect(self) -> Iterator[ServiceNode]:
         """One node for each service."""
-        from mldeploy.config import load_harness
+        from mldeploy.config.harness import load_harness, read_toml
 
         try:
-            harness = load_harness(self.path)
+            harness, document = load_harness(self.path), read_toml(self.path)
         except ConfigException as error:
             raise self.CollectError(str(error)) from None
         options = self.config.stash[OPTIONS]
@@ -61,15 +61,23 @@ class HarnessFile(pytest.File):
                 f"{self.path}: 'workspace' is a setting of the whole run\n"
                 f"  next:  say it in the root folder's {NAME}, or with --mldeploy-workspace={workspace}"
             )
-        for section in harness.services:
-            yield ServiceNode.from_parent(self, name=section.name, harness=harness, section=section, said=said)
+        for number, section in enumerate(harness.services):
+            found: dict[str, Any] = {"harness": harness, "section": section, "said": said}
+            found["lines"] = [
+                document.line(("service", number, *way)) or 1
+                for way in [(), *(("sample", index) for index in range(len(section.samples)))]
+            ]
+            yield ServiceNode.from_parent(self, name=section.name, **found)
 
 
 class ServiceNode(pytest.Collector):
     """A service; its children are what is checked of it on each target."""
 
-    def __init__(self, *, harness: HarnessConfig, section: ServiceSection, said: Said, **rest: Any) -> None:
+    def __init__(
+        self, *, harness: HarnessConfig, section: ServiceSection, said: Said, lines: list[int], **rest: Any
+    ) -> None:
         super().__init__(**rest)
+        self.lines = lines
         self.harness = harness
         self.section = section
         self.said = said
@@ -77,9 +85,10 @@ class ServiceNode(pytest.Collector):
     def collect(self) -> Iterator[ServiceCheck]:
         """Healthy, and each sample, on each target."""
         for target in self.config.stash[OPTIONS].value("target", file=self.said.get("target")):
-            yield HealthyCheck.from_parent(self, name=f"healthy[{target}]", target=target)
+            yield HealthyCheck.from_parent(self, name=f"healthy[{target}]", target=target, line=self.lines[0])
             for number, sample in enumerate(self.section.samples):
-                yield SampleCheck.from_parent(self, name=f"sample{number}[{target}]", target=target, sample=sample)
+                place = {"target": target, "line": self.lines[number + 1]}
+                yield SampleCheck.from_parent(self, name=f"sample{number}[{target}]", sample=sample, **place)
 
 
 class ServiceCheck(pytest.Item):
@@ -87,9 +96,10 @@ class ServiceCheck(pytest.Item):
 
     parent: ServiceNode
 
-    def __init__(self, *, target: str, **rest: Any) -> None:
+    def __init__(self, *, target: str, line: int, **rest: Any) -> None:
         super().__init__(**rest)
         self.target = target
+        self.line = line
         if self.parent.section.targets:
             self.add_marker(pytest.mark.mldeploy_targets(*self.parent.section.targets))
 
@@ -114,9 +124,9 @@ class ServiceCheck(pytest.Item):
             return str(excinfo.value)
         return super().repr_failure(excinfo, style)
 
-    def reportinfo(self) -> tuple[Path, None, str]:
-        """Where it is."""
-        return self.path, None, f"{self.parent.name}::{self.name}"
+    def reportinfo(self) -> tuple[Path, int, str]:
+        """Where it is; pytest counts lines from 0."""
+        return self.path, self.line - 1, f"{self.parent.name}::{self.name}"
 
 
 class HealthyCheck(ServiceCheck):
