@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import contextlib
 import errno
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -131,11 +132,19 @@ class ModelTable:
     def _register(self, draft: ModelRecord, sources: Sequence[Source], report: Report) -> ModelRecord:
         with self._files.staging() as staging:
             files = _stage(staging, sources, report)
-            with self._database.write() as connection:
-                # Holds `gc` off; other registrations may go on.
-                lock_table(connection, "model_files", "ROW EXCLUSIVE")
-                staging.keep()
-                return self._insert(connection, draft, files)
+            keeping = False
+            try:
+                with self._database.write() as connection:
+                    # Holds `gc` off; other registrations may go on.
+                    lock_table(connection, "model_files", "ROW EXCLUSIVE")
+                    keeping = True
+                    staging.keep()
+                    return self._insert(connection, draft, files)
+            except BaseException:
+                if keeping:
+                    with contextlib.suppress(WorkspaceException):
+                        self.gc()
+                raise
 
     def _insert(self, connection: Connection, draft: ModelRecord, files: tuple[ModelFile, ...]) -> ModelRecord:
         now = datetime.now(timezone.utc)

@@ -1,5 +1,6 @@
 """Real places to keep a store in: a folder, PostgreSQL with a folder, PostgreSQL with Azure Blob (Azurite)."""
 
+import importlib
 import os
 import pwd
 import shutil
@@ -12,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 
@@ -42,6 +43,13 @@ def lacking(tool: str, reason: str) -> NoReturn:
     if tool in os.environ.get("MLDEPLOY_REQUIRE", "").split(","):
         pytest.fail(f"{tool} is required: {reason}")
     pytest.skip(reason)
+
+
+def package(name: str, tool: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        lacking(tool, f"{name} is not installed")
 
 
 def free_port() -> int:
@@ -113,7 +121,7 @@ def postgres() -> Iterator[Postgres]:
 @pytest.fixture
 def database_url(postgres: Postgres) -> str:
     """A new, empty database."""
-    psycopg = pytest.importorskip("psycopg")
+    psycopg = package("psycopg", "postgres")
     name = f"test_{uuid.uuid4().hex}"
     with psycopg.connect(postgres.url("postgres"), autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
@@ -149,7 +157,7 @@ def azurite() -> Iterator[str]:
 @pytest.fixture
 def blob_prefix(azurite: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """An fsspec URL in a new container."""
-    adlfs = pytest.importorskip("adlfs")
+    adlfs = package("adlfs", "azurite")
     monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", azurite)
     container = f"test-{uuid.uuid4().hex}"
     adlfs.AzureBlobFileSystem(connection_string=azurite).mkdir(container)
