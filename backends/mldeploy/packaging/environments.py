@@ -170,7 +170,7 @@ def _lock(question: locking.Question, locks: Locks, *, offline: bool, refresh: b
     if kept is None:
         with _alone(cached, report):
             if refresh or not cached.exists():
-                report(Step("resolve", f"resolving {len(question.wanted.requirements)} requirements"))
+                report(Step("resolve", _resolving(len(question.wanted.requirements))))
                 _write(cached, _answer(question, offline=offline, refresh=refresh))
             kept = cached.read_text(encoding="utf-8")
         locks.put(key, kept)
@@ -248,6 +248,14 @@ def _fill(resolved: ResolvedEnvironment, folder: Path, *, offline: bool) -> None
     )  # fmt: skip
     if resolved.site_packages:
         user_managed.link(python, resolved.site_packages)
+
+
+def _resolving(asked: int) -> str:
+    return (
+        f"resolving {asked} requirements and the scoring server's"
+        if asked
+        else "resolving the scoring server's requirements"
+    )
 
 
 def _count(lock: str) -> int:
