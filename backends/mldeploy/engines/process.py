@@ -15,6 +15,7 @@ import os
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from mldeploy.errors import WebserviceException
 
 LOOPBACK = "127.0.0.1"
 STOP_GRACE_S = 5.0
+_LOOK_AGAIN_S = 0.01
 
 # A container would start with nothing of the shell's environment; a process needs these to run at all, to reach
 # a proxy or certificate store as other programs here do, and to keep the machine's limits on numeric libraries.
@@ -211,17 +213,12 @@ def _alive(running: Running) -> bool:
 
 
 def _wait(running: Running, seconds: float) -> bool:
-    child = _children.get(running.pid)
-    try:
-        if child is not None:
-            child.wait(seconds)
-        else:
-            psutil.Process(running.pid).wait(seconds)
-    except (subprocess.TimeoutExpired, psutil.TimeoutExpired):
-        return False
-    except psutil.NoSuchProcess:
-        pass
-    _children.pop(running.pid, None)
+    """Whether it is gone in time. A zombie counts as gone: its parent may be another process that lives on."""
+    deadline = time.monotonic() + seconds
+    while _alive(running):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_LOOK_AGAIN_S)
     return True
 
 
