@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,3 +46,17 @@ def serving_python() -> Path:
     from mldeploy.packaging.environments import install, resolve
 
     return install(resolve(None, NoLocks()))
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 2 MB; only root can mount one."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(disk)]
+    mounted = subprocess.run(mount, check=False, capture_output=True, text=True)
+    if mounted.returncode:
+        why = f"no tmpfs can be mounted: {mounted.stderr.strip()}"
+        (pytest.fail if "tmpfs" in os.environ.get("MLDEPLOY_REQUIRE", "").split(",") else pytest.skip)(why)
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)

@@ -299,6 +299,24 @@ def test_a_service_killed_from_outside_is_failed_and_can_be_replaced(workspace: 
     deployed(workspace, script, overwrite=True).wait_for_deployment()
 
 
+def test_a_full_disk_loses_nothing(small_disk: Path, tmp_path: Path) -> None:
+    workspace = Workspace.create("tests", store=str(small_disk))
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "score.py").write_text(ECHO)
+    config = InferenceConfig("score.py", source_directory=str(project))
+    service = Model.deploy(workspace, "echo", [], config)
+    service.wait_for_deployment()
+    (project / "large.bin").write_bytes(os.urandom(3_000_000))
+    with pytest.raises(WebserviceException, match="cannot be laid out") as caught:
+        Model.deploy(workspace, "echo", [], config, overwrite=True)
+    assert "No space left" in caught.value.reason
+    assert service.run("still here") == "still here"
+    assert list(small_disk.rglob("large.bin")) == []
+    service.delete()
+    assert list(small_disk.rglob("score.py")) == []
+
+
 def test_what_v1_had_not_on_local_it_has_not(workspace: Workspace, script: Path) -> None:
     service = deployed(workspace, script)
     calls: list[Callable[[], object]] = [service.get_keys, service.get_token, lambda: service.regen_key("Primary")]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from mldeploy.engines import process
 from mldeploy.engines.process import Observation, Program, Running
+from mldeploy.errors import WebserviceException
 from mldeploy.events import Report, Step
 from mldeploy.targets._protocol import Deployment, Description, Handle
 
@@ -82,11 +83,23 @@ def _laid_out(deployment: Deployment, report: Report) -> Iterator[Program]:
     python = install(deployment.package.environment, offline=deployment.offline, report=report)
     folder = deployment.folder / uuid.uuid4().hex[:12]
     try:
-        deployment.package.lay_out(folder / "app")
+        _lay_out(deployment, folder / "app")
         yield Program(python, folder, _variables(deployment, folder / "app"), deployment.timeout)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
+
+
+def _lay_out(deployment: Deployment, app_root: Path) -> None:
+    try:
+        deployment.package.lay_out(app_root)
+    except OSError as error:
+        raise WebserviceException(
+            f"the files of service {deployment.service} cannot be laid out",
+            where=str(app_root),
+            reason=f"{error.strerror}: {error.filename}" if error.filename else str(error),
+            hint="make room there, or put MLDEPLOY_STORE on a larger disk",
+        ) from error
 
 
 def _start(program: Program, deployment: Deployment, report: Report) -> Handle:

@@ -4,7 +4,6 @@ import os
 import shutil
 import sqlite3
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -89,22 +88,6 @@ def test_a_store_that_cannot_be_made(tmp_path: Path) -> None:
     with pytest.raises(WorkspaceException, match="cannot be made") as caught:
         Workspace.create("testing", store=str(tmp_path / "file"))
     assert "MLDEPLOY_STORE" in caught.value.hint
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """2 MB of disk."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=2m", "none", disk], check=False, capture_output=True, text=True
-    )
-    if mounted.returncode:
-        pytest.skip(f"no tmpfs can be mounted: {mounted.stderr.strip()}")
-    try:
-        yield disk
-    finally:
-        subprocess.run(["umount", disk], check=True)
 
 
 @needs_root
