@@ -57,5 +57,6 @@ dist/.built: $(SOURCES) | $(UV)
 	touch $@
 
 .venv/test: dist/.built pyproject.toml | .venv/bin/python
-	$(UV) pip install -q --python $(PYTHON) --reinstall-package pytest-mldeploy "$$(echo dist/*.whl)[$(EXTRAS)]" --group test --group lint
+	$(UV) pip install -q --python $(PYTHON) --reinstall-package pytest-mldeploy --reinstall-package mldeploy-serving \
+		"$$(echo dist/*.whl)[$(EXTRAS)]" "$$(echo backends/mldeploy/_serving/*.whl)[azureml-defaults]" --group test --group lint
 	touch $@
