@@ -22,6 +22,7 @@ _UNREACHED = re.compile(
     r"requires network|not found in the cache|network connectivity is disabled"
 )
 _DENIED = re.compile(r"40[13] (?:Unauthorized|Forbidden)|status code: 40[13]|unauthorized", re.IGNORECASE)
+_UNKNOWN = re.compile(r"[Bb]ecause (?P<name>[\w.-]+) was not found in the (?:package registry|provided package)")
 MODERNIZE = "`mldeploy environment modernize FILE` writes the mended file"
 
 
@@ -38,8 +39,8 @@ def resolving(failure: UvFailure, question: Question, *, offline: bool) -> Envir
     """
     hint = _outside(failure.output, offline=offline)
     if not hint:
-        mended = pins.nearest_pins(question.wanted, question.python.interpreter)
-        hint = _nearest(mended) or "loosen one of the pins named above"
+        mended = pins.nearest_pins(question.wanted, question.python.interpreter, offline=offline)
+        hint = _nearest(mended) or _inside(failure.output)
     return EnvironmentException(
         _unbuilt(failure.output) or "the environment cannot be resolved",
         where="environment",
@@ -67,7 +68,8 @@ def installing(
         return disk(OSError(errno.ENOSPC, "No space left on device"), None)
     hint = _outside(output, offline=offline)
     if not hint and (match := _UNBUILT.search(output)):
-        version = pins.nearest(match["name"], match["version"], interpreter, options)
+        arguments = (*options, *(["--offline"] if offline else []))
+        version = pins.nearest(match["name"], match["version"], interpreter, arguments)
         hint = _nearest({f"{match['name']}=={match['version']}": f"{match['name']}=={version}"} if version else {})
     return EnvironmentException(
         _unbuilt(output) or "the environment cannot be installed",
@@ -105,6 +107,15 @@ def _outside(output: str, *, offline: bool) -> str:
     if _UNREACHED.search(output):
         return "the index could not be reached: check the network, or name another in uv.toml or UV_DEFAULT_INDEX"
     return ""
+
+
+def _inside(output: str) -> str:
+    """What to do if the cause is in the requirements, and no pin moved alone would mend it."""
+    if match := _UNKNOWN.search(output):
+        return f"check the name {match['name']}: no index that uv was given has it"
+    if _UNBUILT.search(output):
+        return "what the build says above; a package with a wheel for this Python needs no build"
+    return "loosen one of the pins named above"
 
 
 def _unbuilt(output: str) -> str:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mldeploy.packaging.pythons import Python
     from mldeploy.packaging.requirements import Wanted
 
+_HASH = re.compile(r"--hash=(\w+:[0-9a-f]+)")
 _PLAIN_OUTPUT = (
     "--generate-hashes",
     "--no-header",
@@ -91,7 +92,50 @@ def answer(question: Question, *, offline: bool = False, refresh: bool = False) 
         *(["--refresh"] if refresh else []),
     )
     # an own `emit-…` in uv.toml must not carry an index into the lock
-    return "".join(line for line in lock.splitlines(keepends=True) if not re.match(r"-|\s*#", line))
+    plain = "".join(line for line in lock.splitlines(keepends=True) if not re.match(r"-|\s*#", line))
+    return kept_to_hashes(plain, question.wanted.requirements)
+
+
+def kept_to_hashes(lock: str, requirements: tuple[str, ...]) -> str:
+    r"""Drop the hashes that the requirements do not allow; uv itself does not look at theirs when it resolves.
+
+    Args:
+        lock: Requirements with hashes.
+        requirements: What was asked for.
+
+    Returns:
+        The lock; what was asked for without a hash is as it was.
+
+    Raises:
+        uv.UvFailure: None of a package's hashes is allowed.
+
+    Examples:
+        >>> lock = "a==1 \\\n    --hash=sha256:0a \\\n    --hash=sha256:0b\nb==1 \\\n    --hash=sha256:0c\n"
+        >>> print(kept_to_hashes(lock, ("a==1 --hash=sha256:0b", "b")))
+        a==1 \
+            --hash=sha256:0b
+        b==1 \
+            --hash=sha256:0c
+        <BLANKLINE>
+    """
+    for line in requirements:
+        allowed = set(_HASH.findall(line))
+        name = re.match(r"[\w.-]+", line)
+        if not allowed or name is None:
+            continue
+        entry = re.compile(rf"^{_loose(name[0])}\b[^\n]*\\\n(?:    --hash=[^\n]*\n?)+", re.MULTILINE | re.IGNORECASE)
+        if (found := entry.search(lock)) is None:
+            continue
+        kept = [digest for digest in _HASH.findall(found[0]) if digest in allowed]
+        if not kept:
+            raise uv.UvFailure(f"no file of {found[0].split()[0]} has a hash that the requirement allows: {line}")
+        head = found[0].split(" \\\n")[0]
+        lock = lock.replace(found[0], " \\\n".join([head, *(f"    --hash={digest}" for digest in kept)]) + "\n")
+    return lock
+
+
+def _loose(name: str) -> str:
+    return re.sub(r"[-_.]+", "[-_.]+", name)
 
 
 def compile_requirements(

@@ -80,18 +80,20 @@ def mend(line: str, interpreter: str, options: tuple[str, ...] = ()) -> str | No
     return f"{requirement.name}{extras}=={version}{marker}"
 
 
-def nearest_pins(wanted: Wanted, interpreter: str) -> dict[str, str]:
+def nearest_pins(wanted: Wanted, interpreter: str, *, offline: bool = False) -> dict[str, str]:
     """Mend each pin by itself.
 
     Args:
         wanted: What was asked for.
         interpreter: The Python it is for.
+        offline: Use only what uv has in its cache.
 
     Returns:
         From each line that does not install to the mended one.
     """
+    options = (*wanted.options, *(["--offline"] if offline else []))
     with ThreadPoolExecutor(4) as pool:
-        mended = pool.map(lambda line: mend(line, interpreter, wanted.options), wanted.requirements)
+        mended = pool.map(lambda line: mend(line, interpreter, options), wanted.requirements)
         return {line: new for line, new in zip(wanted.requirements, mended, strict=True) if new}
 
 

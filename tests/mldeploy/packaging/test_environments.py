@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import os
 import re
 import shutil
@@ -292,6 +293,24 @@ def test_pins_that_contradict_each_other_are_told_in_uvs_words(wheels: Any, lock
         resolve(described("alpha==2.0", "beta"), locks)
     assert "beta" in caught.value.reason
     assert "loosen one of the pins" in caught.value.hint
+
+
+def test_hashes_that_a_requirement_names_are_kept_to(wheels: Any, locks: Any, described: Any) -> None:
+    wheel = wheels.wheel("my_alpha", "1.0")
+    good = f"sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}"
+    bad = f"sha256:{'0' * 64}"
+    resolved = resolve(described(f"my_alpha==1.0 --hash={bad} --hash={good}"), locks)
+    assert f"my-alpha==1.0 \\\n    --hash={good}\n" in resolved.lock
+    install(resolved)
+    with pytest.raises(EnvironmentException) as caught:
+        resolve(described(f"my_alpha==1.0 --hash={bad}"), locks)
+    assert "no file of my-alpha==1.0 has a hash that the requirement allows" in caught.value.reason
+
+
+def test_a_name_that_no_index_has_is_told(wheels: Any, locks: Any, described: Any) -> None:
+    with pytest.raises(EnvironmentException) as caught:
+        resolve(described("alhpa"), locks)
+    assert "check the name alhpa" in caught.value.hint
 
 
 def test_constraints_bound_what_others_ask_for(wheels: Any, locks: Any, described: Any) -> None:
