@@ -127,10 +127,10 @@ class Verb(click.Command):
         with shown(given["verbose"], given["only_show_errors"]) as report:
             ctx.obj = Call(where, report)
             result = super().invoke(ctx)
+        columns = self._columns
+        if given["query"] and result is not None:
+            result, columns = given["query"].search(result), ()
         if result is not None:
-            columns = self._columns
-            if given["query"]:
-                result, columns = given["query"].search(result), ()
             write(ctx, result if isinstance(result, bytes) else render(result, given["output"], columns) + "\n")
         ctx.exit(ctx.meta.get(_EXIT, _exits.OK))
 

@@ -11,7 +11,10 @@ SHELLS = ("bash", "zsh", "fish")
 @click.command("completion")
 @click.argument("shell", type=click.Choice(SHELLS))
 def completion(shell: str) -> None:
-    """Print a shell's completion script: eval "$(mldeploy completion bash)"."""
+    """Print a shell's completion script.
+
+    In bash: eval "$(mldeploy completion bash)".
+    """
     kind = get_completion_class(shell)
     assert kind is not None
     root = click.get_current_context().find_root()

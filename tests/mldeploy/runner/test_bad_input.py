@@ -50,9 +50,13 @@ def test_a_script_that_is_not_there(project: Project) -> None:
 @pytest.mark.parametrize(
     ("script", "said"),
     [
-        pytest.param(f"import nothing_of_that_name\n\ndef init():\n    pass\n\n{RUN}", "nothing_of_that_name", id="import error"),
+        pytest.param(
+            f"import nothing_of_that_name\n\ndef init():\n    pass\n\n{RUN}", "nothing_of_that_name", id="import error"
+        ),
         pytest.param("def init():\n    pass\n\ndef run():\n    return 1\n", "run()", id="wrong signature"),
-        pytest.param(f"def init():\n    raise ValueError('no such column')\n\n{RUN}", "no such column", id="init raises"),
+        pytest.param(
+            f"def init():\n    raise ValueError('no such column')\n\n{RUN}", "no such column", id="init raises"
+        ),
         pytest.param(f"import sys\n\ndef init():\n    sys.exit(7)\n\n{RUN}", "7", id="init exits"),
         pytest.param(f"import os\n\ndef init():\n    os.abort()\n\n{RUN}", "SIGABRT", id="init crashes"),
     ],

@@ -193,7 +193,13 @@ def test_ctrl_c_ends_following_the_log(deployed: Project) -> None:
 
 @pytest.mark.parametrize(
     ("before", "after", "common"),
-    [([], ["a"], 0), (["a"], ["a", "b"], 1), (["a", "b", "c"], ["b", "c", "d"], 2), (["a"], ["b"], 0), (["a"] * 3, ["a"] * 3, 3)],
+    [
+        ([], ["a"], 0),
+        (["a"], ["a", "b"], 1),
+        (["a", "b", "c"], ["b", "c", "d"], 2),
+        (["a"], ["b"], 0),
+        (["a"] * 3, ["a"] * 3, 3),
+    ],
 )
 def test_what_is_new_in_a_log_window(before: list[str], after: list[str], common: int) -> None:
     assert _overlap(before, after) == common

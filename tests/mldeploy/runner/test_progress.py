@@ -1,0 +1,79 @@
+"""What is shown while something takes long: plain lines, and bars on a terminal."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mldeploy.events import Notice, Progress, StateChanged, Step
+from mldeploy.runner._progress import shown
+
+if TYPE_CHECKING:
+    from tests.mldeploy.runner.conftest import Project
+
+MB = 10**6
+
+
+def test_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    with shown(verbose=False, only_errors=False) as report:
+        report(Step("register", "Registering m"))
+        for done in range(0, 401, 10):
+            report(Progress("register", done * MB, 400 * MB))
+        report(Progress("small", 5, 10))
+        report(Notice("a notice"))
+        report(StateChanged("svc", "Healthy"))
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines() == [
+        "Registering m",
+        *(f"register: {percent} % of 400 MB" for percent in (25, 50, 75, 100)),
+        "a notice",
+        "svc: Healthy",
+    ]
+
+
+def test_verbose_lines_have_the_seconds(capsys: pytest.CaptureFixture[str]) -> None:
+    with shown(verbose=True, only_errors=False) as report:
+        report(Step("start", "Starting svc"))
+    assert re.fullmatch(r" *\d+\.\d\d s  Starting svc\n", capsys.readouterr().err)
+
+
+def test_only_errors_are_shown_when_asked(project: Project) -> None:
+    outcome = project.run("model", "register", "-n", "m", "-p", "model.txt", "--only-show-errors")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert project.run("model", "show", "other", "--only-show-errors").err.startswith("Error: ")
+
+
+def test_a_terminal_gets_a_bar_and_the_result_is_still_alone_on_stdout(project: Project) -> None:
+    with Path("large.bin").open("wb") as stream:
+        stream.truncate(300 * MB)
+    main, end = pty.openpty()
+    process = project.start("model", "register", "-n", "large", "-p", "large.bin", stderr=end)
+    os.close(end)
+    seen = b""
+    try:
+        while block := os.read(main, 4096):
+            seen += block
+    except OSError:  # Linux says EIO when the other end has gone
+        pass
+    finally:
+        os.close(main)
+    out, _ = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert out.startswith("{\n")
+    assert b"Registering model large" in seen
+    assert "━".encode() in seen
+    assert b"\x1b[?25h" in seen, "the cursor is shown again"
+
+
+def test_a_bar_is_imported_for_a_terminal_only() -> None:
+    with shown(verbose=False, only_errors=False) as report:
+        report(Notice("text"))
+    assert not sys.stderr.isatty()
+    assert type(report).__name__ == "_Lines"
