@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mldeploy.store.files import Content
 
-BLOCK = 4 * 1024 * 1024
+BLOCK = 1024 * 1024
 
 
 def copy_hashed(source: Path, target: Path, progress: Callable[[int], None]) -> Content:
