@@ -281,7 +281,7 @@ class Environment:
             raise EnvironmentException(
                 f"environments have no label {label!r} here", where=f"environment {name}", hint="give the version"
             )
-        if found := curated(name):
+        if (found := curated(name)) and str(version or found.version) == found.version:
             return Environment.from_definition(found)
         stored = workspace.store.environments.get(name, None if version is None else str(version))
         if stored is None:

@@ -287,6 +287,8 @@ def test_unknown_ones_are_told_with_those_there_are(ws: Workspace, full: Environ
     with pytest.raises(EnvironmentException, match="no environment nothing") as caught:
         Environment.get(ws, "nothing")
     assert "full" in caught.value.hint
+    with pytest.raises(EnvironmentException, match="no version 2 of environment AzureML-Minimal"):
+        Environment.get(ws, "AzureML-Minimal", version="2")
     with pytest.raises(EnvironmentException, match="no environment AzureML-Nothing") as caught:
         Environment.get(ws, "AzureML-Nothing")
     assert "AzureML-Minimal" in caught.value.hint

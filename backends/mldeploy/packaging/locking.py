@@ -150,13 +150,15 @@ def compile_requirements(
         arguments: Further arguments.
 
     Returns:
-        What uv prints.
+        The lock.
 
     Raises:
         uv.UvFailure: It ended with an error.
     """
     with tempfile.TemporaryDirectory(prefix="mldeploy-resolve-") as scratch:
-        asked, bounds = Path(scratch, "requirements.in"), Path(scratch, "constraints.in")
+        asked, bounds, lock = (Path(scratch, name) for name in ("requirements.in", "constraints.in", "lock.txt"))
         asked.write_text("".join(f"{line}\n" for line in requirements), encoding="utf-8")
         bounds.write_text("".join(f"{line}\n" for line in constraints), encoding="utf-8")
-        return uv.run("pip", "compile", str(asked), "--constraints", str(bounds), "--python", interpreter, *arguments)
+        files = (str(asked), "--constraints", str(bounds), "--output-file", str(lock))
+        uv.run("pip", "compile", *files, "--python", interpreter, *arguments)
+        return lock.read_text(encoding="utf-8")

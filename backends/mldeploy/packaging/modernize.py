@@ -6,6 +6,7 @@ Only the versions change: comments, order and spelling of everything else stay.
 from __future__ import annotations
 
 import difflib
+import itertools
 import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -70,7 +71,9 @@ def modernize(path: str | Path, *, offline: bool = False) -> Modernized:
     lines = _conda_lines(path) if conda else [(line, False) for line in read_requirements(path)]
     python, changes = _python(lines, offline=offline)
     found = list(_pins(line for line in lines if line[0] not in changes))
-    changes |= _mended(found, python, offline=offline)
+    indexes = [requirements.read_pip_line(line).options for line, conda in lines if not conda and line.startswith("-")]
+    options = (*itertools.chain(*indexes), *(["--offline"] if offline else []))
+    changes |= _mended(found, python, options)
     old = path.read_text(encoding="utf-8-sig")
     new = _replaced(old, changes)
     diff = difflib.unified_diff(
@@ -116,9 +119,8 @@ def _pins(lines: Iterable[tuple[str, bool]]) -> Iterable[_Pin]:
             yield _Pin(line, pip_name + spec.version, conda=True)
 
 
-def _mended(found: list[_Pin], python: pythons.Python, *, offline: bool) -> dict[str, str]:
+def _mended(found: list[_Pin], python: pythons.Python, options: tuple[str, ...]) -> dict[str, str]:
     """New text for each pin that has to change; together they resolve."""
-    options = ("--offline",) if offline else ()
     with ThreadPoolExecutor(4) as pool:
         new = list(pool.map(lambda pin: pins.mend(pin.line, python.interpreter, options), found))
     moved = {pin: line for pin, line in zip(found, new, strict=True) if line}

@@ -313,6 +313,18 @@ def test_a_name_that_no_index_has_is_told(wheels: Any, locks: Any, described: An
     assert "check the name alhpa" in caught.value.hint
 
 
+def test_what_uv_toml_says_of_its_output_does_not_reach_the_lock(
+    wheels: Any, locks: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = resolve(None, locks)
+    text = Path(os.environ["UV_CONFIG_FILE"]).read_text()
+    pip = f"[pip]\nemit-find-links = true\ngenerate-hashes = false\noutput-file = '{tmp_path}/out.txt'\n"
+    (tmp_path / "other.toml").write_text(text + pip)
+    monkeypatch.setenv("UV_CONFIG_FILE", str(tmp_path / "other.toml"))
+    assert resolve(None, locks, refresh=True) == plain
+    assert not (tmp_path / "out.txt").exists()
+
+
 def test_constraints_bound_what_others_ask_for(wheels: Any, locks: Any, described: Any) -> None:
     wheels.wheel("alpha", "1.0")
     wheels.wheel("alpha", "2.0")

@@ -84,3 +84,10 @@ def test_a_pin_in_an_included_file_is_said(index: Any, tmp_path: Path) -> None:
     with pytest.raises(EnvironmentException, match=r"alpha==0\.5 has to become alpha==1\.0") as caught:
         modernize(file)
     assert "modernize that file first" in caught.value.hint
+
+
+def test_the_indexes_that_the_file_names_are_asked(index: Any, tmp_path: Path) -> None:
+    type(index)(tmp_path / "more").wheel("elsewhere", "3.0")
+    file = tmp_path / "requirements.txt"
+    file.write_text("--find-links more\nelsewhere==1.0\n")
+    assert modernize(file).text == "--find-links more\nelsewhere==3.0\n"
