@@ -152,7 +152,6 @@ class Deployments:
         try:
             service.wait_for_deployment(timeout_sec=order.timeout + _GRACE_S)
         except AzureMLException as error:
-            error.hint = ""  # it says how to get the log of a service that is about to be gone
             hook.pytest_mldeploy_failed(item=asker.item, service=service, target=asker.target, error=error)
             self.delete(name)
             raise

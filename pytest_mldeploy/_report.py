@@ -74,8 +74,19 @@ def hide_internals(item: pytest.Item, error: BaseException) -> None:
     for name, module in list(sys.modules.items()):
         if name.partition(".")[0] in _PACKAGES:
             vars(module)["__tracebackhide__"] = _hidden
-    error.__cause__ = None  # the error says why in its own words
+    mend(error)
+
+
+def mend(error: BaseException) -> None:
+    """Take from an error of ours what a test's report has no use for.
+
+    That is its cause, as it says why in its own words, and a hint to look at a service that is soon gone: its log is
+    in the report.
+    """
+    error.__cause__ = None
     error.__suppress_context__ = True
+    if isinstance(error, AzureMLException) and error.hint.startswith("mldeploy service "):
+        error.hint = ""
 
 
 def _hidden(excinfo: pytest.ExceptionInfo[BaseException] | None) -> bool:

@@ -100,6 +100,7 @@ def _given(item: pytest.Item, give: Callable[[Asker], Webservice], target: str, 
     except NeedsImage as error:
         _needs("docker", str(error))
     except AzureMLException as error:
+        _report.mend(error)
         raise error.with_traceback(None) from None
     _report.taken(item, service)
     return service

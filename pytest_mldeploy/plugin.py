@@ -156,7 +156,6 @@ def mldeploy_service(request: pytest.FixtureRequest, mldeploy_target: Target) ->
 
     Tests that describe the same service share it: do not change it, or ask for scope="function".
     """
-    __tracebackhide__ = True
     item = request.node
     mark = item.get_closest_marker("mldeploy")
     if mark is None:
@@ -166,4 +165,5 @@ def mldeploy_service(request: pytest.FixtureRequest, mldeploy_target: Target) ->
     try:
         return give(item, wanted, mldeploy_target.name, item.config.stash[OPTIONS].file)
     except AzureMLException as error:
-        pytest.fail(f"{type(error).__name__}: {error}", pytrace=False)
+        text = f"{type(error).__name__}: {error}"
+    pytest.fail(text, pytrace=False)
