@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from mldeploy.runner import main
 
 PAGE = (Path(__file__).parents[2] / "docs" / "migration.md").read_text(encoding="utf-8")
