@@ -195,7 +195,8 @@ def _from_conda(conda: CondaDefinition) -> Wanted:
     if requirements and conda.channels:
         notices.append(f"conda channels are not used ({', '.join(conda.channels)}): packages come from pip's indexes")
     lines = [read_pip_line(line) for line in pip]
-    filled = sorted({line.filled for line in lines if line.filled})
+    # azureml-defaults is in every environment of v1's: of that nobody needs to be told each time
+    filled = sorted({line.filled for line in lines if line.filled} - {"azureml-defaults"})
     if filled:
         notices.append(f"{', '.join(filled)}: filled by the scoring server itself")
     return Wanted(

@@ -180,7 +180,7 @@ def _ignore_lines(root: Path) -> list[str]:
 
 
 def _say_size(source: Source, root: Path, report: Report) -> None:
-    report(Step("package", f"{len(source.files)} files, {source.size / 1e6:.1f} MB from {root}"))
+    report(Step("package", f"Taking {_counted(source)} from {root}"))
     if source.size > LARGE_BYTES:
         largest = max(source.files, key=lambda file: file.size)
         report(
@@ -189,6 +189,12 @@ def _say_size(source: Source, root: Path, report: Report) -> None:
                 f"({largest.size / 1e6:.0f} MB). Register it as a model, or list it in .amlignore."
             )
         )
+
+
+def _counted(source: Source) -> str:
+    count, size = len(source.files), source.size
+    amount = f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"
+    return f"{count} file{'' if count == 1 else 's'} ({amount})"
 
 
 def _sha256(path: Path) -> str:

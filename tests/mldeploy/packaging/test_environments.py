@@ -89,7 +89,7 @@ def test_azureml_defaults_is_filled_and_brings_inference_schema(
     resolved = resolve(described("azureml-defaults==1.0.85", "azureml-core"), locks, report=told)
     assert "inference-schema==1.0" in resolved.lock
     assert "azureml" not in resolved.lock
-    assert "azureml-core, azureml-defaults: filled by the scoring server itself" in told.notices()
+    assert "azureml-core: filled by the scoring server itself" in told.notices()
     assert resolved.notices == tuple(told.notices().splitlines())
 
 
