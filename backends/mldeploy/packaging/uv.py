@@ -71,23 +71,28 @@ def run(*arguments: str, cwd: Path | None = None, timeout: float | None = None, 
     """
     from uv import find_uv_bin
 
-    try:
-        done = subprocess.run(
-            [find_uv_bin(), *arguments],
-            cwd=cwd,
-            env={**os.environ, "PATH": _search_path(), "NO_COLOR": "1", "UV_NO_PROGRESS": "1", **environ},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=timeout,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise UvFailure(f"uv {arguments[0]} was not done within {timeout:g} s") from None
-    if done.returncode:
-        raise UvFailure(scrub(done.stderr).strip())
-    return done.stdout
+    process = subprocess.Popen(
+        [find_uv_bin(), *arguments],
+        cwd=cwd,
+        env={**os.environ, "PATH": _search_path(), "NO_COLOR": "1", "UV_NO_PROGRESS": "1", **environ},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+    )
+    with process:
+        try:
+            out, err = process.communicate(timeout=timeout)
+        except BaseException as error:
+            process.kill()
+            process.wait()  # subprocess.run would not: uv could go on writing where its caller sweeps
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise UvFailure(f"uv {arguments[0]} was not done within {timeout:g} s") from None
+            raise
+    if process.returncode:
+        raise UvFailure(scrub(err).strip())
+    return out
 
 
 def _search_path() -> str:
