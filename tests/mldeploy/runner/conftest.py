@@ -68,7 +68,7 @@ class Project:
         """Start a command as a process."""
         command = [str(Path(sys.executable).with_name("mldeploy")), *args]
         pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **more}
-        process = subprocess.Popen(command, text=True, **pipes)
+        process = subprocess.Popen(command, text=True, start_new_session=True, **pipes)
         self._started.append(process)
         return process
 
@@ -112,8 +112,8 @@ class Project:
 
     @staticmethod
     def interrupt(process: subprocess.Popen[str], number: int = signal.SIGINT) -> Outcome:
-        """Press Ctrl-C, and wait for the end."""
-        os.kill(process.pid, number)
+        """Press Ctrl-C, which a terminal sends to a command and to what it has started, and wait for the end."""
+        os.killpg(process.pid, number)
         out, err = process.communicate(timeout=SECONDS)
         return Outcome(process.returncode, out, err)
 

@@ -293,6 +293,7 @@ def failed_without_a_process(project: Project) -> None:
 
 def listening_port(project: Project) -> int:
     """The port of the service."""
-    port = urlsplit(project.ok("service", "show", "svc")["scoringUri"]).port
+    uri: str = project.ok("service", "show", "svc")["scoringUri"]
+    port = urlsplit(uri).port
     assert port is not None
     return port
