@@ -196,9 +196,9 @@ def _from_conda(conda: CondaDefinition) -> Wanted:
         notices.append(f"conda channels are not used ({', '.join(conda.channels)}): packages come from pip's indexes")
     lines = [read_pip_line(line) for line in pip]
     # azureml-defaults is in every environment of v1's: of that nobody needs to be told each time
-    filled = sorted({line.filled for line in lines if line.filled} - {"azureml-defaults"})
-    if filled:
-        notices.append(f"{', '.join(filled)}: filled by the scoring server itself")
+    filled = {line.filled for line in lines if line.filled}
+    if told := sorted(filled - {"azureml-defaults"}):
+        notices.append(f"{', '.join(told)}: filled by the scoring server itself")
     return Wanted(
         python,
         (*requirements, *(line.requirement for line in lines if line.requirement)),
