@@ -91,6 +91,10 @@ class Application:
         self._connections.discard(connection)
         self._tell_when_drained()
 
+    def descriptors(self) -> list[int]:
+        """The file descriptors of the clients' connections."""
+        return [connection.descriptor for connection in self._connections]
+
     def _tell_when_drained(self) -> None:
         if self.draining and not self._connections:
             self._when_drained()

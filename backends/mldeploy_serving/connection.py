@@ -202,6 +202,12 @@ class Connection(asyncio.Protocol):
         """Close a connection on which nothing is under way."""
         self._transport.close()
 
+    @property
+    def descriptor(self) -> int:
+        """The socket's file descriptor; -1 once it is closed."""
+        socket = self._transport.get_extra_info("socket")
+        return -1 if socket is None else int(socket.fileno())
+
     def peer(self) -> str:
         """The client's address."""
         return str((self._transport.get_extra_info("peername") or ("",))[0])

@@ -9,7 +9,8 @@ import threading
 from collections.abc import Callable
 
 from mldeploy_serving import forks
-from mldeploy_serving.connection import Application, Connection
+from mldeploy_serving.application import Application
+from mldeploy_serving.connection import Connection
 
 BACKLOG = 1024
 
@@ -47,7 +48,8 @@ class HttpLoop:
         for end in (self._woken, self._waker, self._control):
             end.setblocking(False)
         self.catch_signals()
-        forks.keep_signals_apart()
+        own = [each.fileno() for each in (self._listener, self._control, self._woken, self._waker)]
+        forks.keep_apart(lambda: [*own, *application.descriptors()])
         threading.Thread(target=self._run, args=(application,), name="mldeploy-http", daemon=True).start()
 
     def catch_signals(self) -> None:

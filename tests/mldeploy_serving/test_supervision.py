@@ -229,6 +229,35 @@ def test_a_process_that_run_has_forked_does_not_serve(serve: Serve) -> None:
     assert service.is_healthy()
 
 
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+def test_a_process_that_run_has_forked_has_none_of_its_sockets(serve: Serve, tmp_path: Path, loop: str) -> None:
+    """It would keep the client waiting for the end of the connection, and the port taken after the service's end."""
+    if loop == "asyncio":
+        (tmp_path / "without" / "uvloop").mkdir(parents=True)
+        (tmp_path / "without" / "uvloop" / "__init__.py").write_text("raise ImportError")
+    service = serve(
+        """
+        import multiprocessing, threading
+        def init(): pass
+        def run(data):
+            child = multiprocessing.get_context("fork").Process(target=threading.Event().wait, daemon=True)
+            child.start()
+            return child.pid
+        """,
+        PYTHONPATH=str(tmp_path / "without"),
+    )
+    with service.connect() as client:
+        client.sendall(b"POST /score HTTP/1.1\r\nConnection: close\r\nContent-Length: 1\r\n\r\nd")
+        answer = client.makefile("rb").read()
+    child = int(answer.split(b"\r\n\r\n")[1])
+    assert service.is_healthy()
+    os.kill(service.worker_pid(), signal.SIGKILL)
+    service.wait()
+    assert psutil.pid_exists(child)
+    with pytest.raises(ConnectionRefusedError):
+        service.connect()
+
+
 def test_the_scoring_timeout_is_answered_on_time_and_raised_in_the_script(serve: Serve) -> None:
     service = serve(
         "import time\ndef init(): pass\n"
