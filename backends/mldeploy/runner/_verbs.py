@@ -130,8 +130,10 @@ class Verb(click.Command):
         columns = self._columns
         if given["query"] and result is not None:
             result, columns = given["query"].search(result), ()
-        if result is not None:
-            write(ctx, result if isinstance(result, bytes) else render(result, given["output"], columns) + "\n")
+        if isinstance(result, bytes):
+            write(ctx, result)
+        elif result is not None and (text := render(result, given["output"], columns)):
+            write(ctx, text + "\n")
         ctx.exit(ctx.meta.get(_EXIT, _exits.OK))
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -41,11 +41,11 @@ def deploy(ctx: click.Context, /, name: str | None, **given: Any) -> dict[str, A
 
     Without -m the entry script does without a registered model.
     """
-    from mldeploy import deployment, webservice
-
     call: Call = ctx.obj
     if not name:
         raise _nameless(ctx, given["models"])
+    from mldeploy import deployment, webservice
+
     _check_name(name)
     if given.pop("profile_input"):
         raise UserErrorException("--pi needs a profile, and `model profile` is not built yet", hint="leave out --pi")

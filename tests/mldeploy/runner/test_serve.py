@@ -21,7 +21,7 @@ def init():
         model = stream.read()
 
 def run(data):
-    return [model, os.path.exists("beside.txt")]
+    return [model, os.path.exists("beside.txt"), float("nan")]
 """
 
 
@@ -33,12 +33,12 @@ def test_serve_answers_until_ctrl_c(project: Project, serving_python: object, ho
     project.write("ic.json", '{"entryScript": "score.py", "sourceDirectory": "source"}')
     port = free_port()
     source = ("--ic", "ic.json") if how == "config" else ("--entry-script", "score.py", "--sd", "source")
-    process = project.start("serve", *source, "--model-dir", "models", "--port", str(port))
+    process = project.start("serve", *source, "--model-dir", "models", "--port", str(port), "--nan", "null")
     project.read_until(process, "Ctrl-C ends it")
     assert project.eventually(lambda: status(port) == 200)
     request = urllib.request.Request(f"http://127.0.0.1:{port}/score", b"1", {"Content-Type": "application/json"})
     with urllib.request.urlopen(request) as answer:
-        assert answer.read() == b'["0.5", true]'
+        assert answer.read() == b'["0.5", true, null]'
     project.interrupt(process)
     assert status(port) is None
     assert project.ok("service", "list") == []
@@ -47,6 +47,7 @@ def test_serve_answers_until_ctrl_c(project: Project, serving_python: object, ho
 def test_serve_without_a_script(project: Project) -> None:
     assert project.run("serve").code == 2
     assert project.run("serve", "--es", "nowhere.py").code == 2
+    assert project.run("serve", "--es", "score.py", "--model-dir", "nowhere").code == 2
     project.write("ic.json", '{"entryScript": "score.py"}')
     assert project.run("serve", "--ic", "ic.json", "--es", "score.py").code == 2
 
