@@ -23,13 +23,6 @@ SCOPES = ("session", "module", "function")
 SERVING = tuple(name for name, setting in SETTINGS.items() if setting.serving)
 _PREFIX = re.compile(r"[a-z][-a-z0-9]{0,31}")
 
-DESCRIPTIONS = (
-    "mldeploy(inference_config, *, models, deployment_config, name, scope, timeout, **serving): the service wanted.",
-    "mldeploy_requires(*capabilities): skip the test on targets that cannot do all of these.",
-    "mldeploy_targets(*targets): skip the test on other targets than these.",
-)
-"""The marks, as `pytest --markers` shows them."""
-
 
 @dataclass(frozen=True)
 class Wanted:

@@ -13,33 +13,11 @@ import pytest
 from mldeploy.errors import AzureMLException, ConfigException
 from pytest_mldeploy import _marks
 from pytest_mldeploy._compare import MOST_SHOWN, differences
-from pytest_mldeploy._options import OPTIONS, Said
+from pytest_mldeploy._options import HARNESS, OPTIONS, Said
 
 if TYPE_CHECKING:
     from mldeploy.config.harness import HarnessConfig, Sample, ServiceSection
     from mldeploy.webservice import Webservice
-
-NAME = "mldeploy.toml"
-PYPROJECT = "pyproject.toml"
-
-
-def is_harness(path: Path) -> bool:
-    """Whether a file is, or holds, a harness' configuration."""
-    return path.name == NAME or (path.name == PYPROJECT and b"tool.mldeploy" in path.read_bytes())
-
-
-def settings_of_folder(folder: Path) -> Said:
-    """What the harness' configuration in a folder says about the settings; nothing if there is none.
-
-    Raises:
-        ConfigException: The file is wrong.
-    """
-    for path in (folder / NAME, folder / PYPROJECT):
-        if path.is_file() and is_harness(path):
-            from mldeploy.config import load_harness
-
-            return load_harness(path).settings()
-    return {}
 
 
 class HarnessFile(pytest.File):
@@ -59,7 +37,7 @@ class HarnessFile(pytest.File):
         if harness.services and workspace != options.workspace:
             raise self.CollectError(
                 f"{self.path}: 'workspace' is a setting of the whole run\n"
-                f"  next:  say it in the root folder's {NAME}, or with --mldeploy-workspace={workspace}"
+                f"  next:  say it in the root folder's {HARNESS}, or with --mldeploy-workspace={workspace}"
             )
         for number, section in enumerate(harness.services):
             found: dict[str, Any] = {"harness": harness, "section": section, "said": said}

@@ -1,4 +1,8 @@
-"""The plugin itself: pytest's hooks and the fixtures. Everything heavy is imported when it is first used."""
+"""The plugin itself: pytest's hooks and the fixtures.
+
+Nearly everything is imported where it is first used, our own modules too: pytest rewrites the modules of a plugin as
+it rewrites tests, which takes some milliseconds each where no byte code is kept.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +13,20 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mldeploy.errors import AzureMLException
-from pytest_mldeploy import _marks, _options, _report, _services, _toml, _workers, hooks
+from pytest_mldeploy import _options, hooks
 from pytest_mldeploy._options import OPTIONS, Options
-from pytest_mldeploy._services import FIXTURES, target_of
-from pytest_mldeploy._types import Deploy, Target
 
 if TYPE_CHECKING:
     from mldeploy.webservice import Webservice
     from mldeploy.workspace import Workspace
+    from pytest_mldeploy._types import Deploy, Target
+
+
+MARKS = (
+    "mldeploy(inference_config, *, models, deployment_config, name, scope, timeout, **serving): the service wanted.",
+    "mldeploy_requires(*capabilities): skip the test on targets that cannot do all of these.",
+    "mldeploy_targets(*targets): skip the test on other targets than these.",
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -31,13 +41,15 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Refuse what cannot be had before anything is collected."""
-    for description in _marks.DESCRIPTIONS:
+    for description in MARKS:
         config.addinivalue_line("markers", description)
     config.stash[OPTIONS] = Options(config)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run each test that uses a fixture of ours once per target."""
+    from pytest_mldeploy._services import FIXTURES
+
     if not FIXTURES.isdisjoint(metafunc.fixturenames):
         if "mldeploy_target" not in metafunc.fixturenames:
             metafunc.fixturenames.append("mldeploy_target")
@@ -46,15 +58,23 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
     """Take `mldeploy.toml` for a file of tests."""
-    return _toml.HarnessFile.from_parent(parent, path=file_path) if _toml.is_harness(file_path) else None
+    if not _options.is_harness(file_path):
+        return None
+    from pytest_mldeploy import _toml
+
+    return _toml.HarnessFile.from_parent(parent, path=file_path)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Check how the marks are used, and skip where a test makes no sense."""
+    if not items:
+        return
+    from pytest_mldeploy import _marks, _services, _workers
+
     try:
         _marks.check(items)
-        ours = [(item, target) for item in items if (target := target_of(item))]
+        ours = [(item, target) for item in items if (target := _services.target_of(item))]
         if ours:
             _options.check_platform()
             _services.check_workspace(config)
@@ -69,6 +89,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
     """A failed test's report shows its services and none of our frames."""
+    from pytest_mldeploy import _report
+    from pytest_mldeploy._services import target_of
+
     target = target_of(item)
     if target and call.excinfo:
         _report.hide_internals(item, call.excinfo.value)
@@ -81,6 +104,10 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Delete everything, when all fixtures are torn down; something left makes the run fail."""
+    if not session.testscollected:
+        return
+    from pytest_mldeploy import _report, _services, _workers
+
     _services.close(session.config)
     _workers.send(session.config)
     if session.config.stash.get(_report.LEFT, []):
@@ -90,26 +117,37 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
     """pytest-xdist's: a worker ended."""
+    from pytest_mldeploy import _workers
+
     _workers.receive(node.config, getattr(node, "workeroutput", {}))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say what was deployed."""
-    _report.summarise(terminalreporter)
+    if terminalreporter.stats:
+        from pytest_mldeploy import _report
+
+        _report.summarise(terminalreporter)
 
 
 def pytest_mldeploy_deployed(item: pytest.Item, service: Webservice, target: str, seconds: float) -> None:
     """Our own reports follow the deployments through the same hooks as others'."""
+    from pytest_mldeploy import _report
+
     _report.deployed(item, service, target, seconds)
 
 
 def pytest_mldeploy_failed(item: pytest.Item, service: Webservice, target: str) -> None:
     """See `pytest_mldeploy_deployed`."""
+    from pytest_mldeploy import _report
+
     _report.failed(item, service, target)
 
 
 def pytest_mldeploy_notice(item: pytest.Item, text: str) -> None:
     """See `pytest_mldeploy_deployed`."""
+    from pytest_mldeploy import _report
+
     _report.noticed(item, text)
 
 
@@ -120,6 +158,8 @@ def mldeploy_workspace(pytestconfig: pytest.Config) -> Workspace:
     It is a throwaway one, deleted after the session, unless --mldeploy-workspace names another: no test touches
     your own services by accident.
     """
+    from pytest_mldeploy import _services
+
     return _services.deployments(pytestconfig).workspace
 
 
@@ -129,6 +169,8 @@ def mldeploy_target(request: pytest.FixtureRequest) -> Target:
 
     A test that uses any fixture of mldeploy runs once for each --mldeploy-target.
     """
+    from pytest_mldeploy import _services
+
     targets = request.config.stash[OPTIONS].targets
     return _services.target(getattr(request, "param", targets[0]))
 
@@ -140,6 +182,8 @@ def mldeploy_deploy(request: pytest.FixtureRequest, mldeploy_target: Target) -> 
     Called like the mark: `mldeploy_deploy("inferenceconfig.json", models=["model.pkl"])`. Paths are relative to
     the test file.
     """
+    from pytest_mldeploy import _marks, _services
+
     item, target = request.node, mldeploy_target.name
 
     def deploy(inference_config: Any, **more: Any) -> Webservice:
@@ -156,6 +200,8 @@ def mldeploy_service(request: pytest.FixtureRequest, mldeploy_target: Target) ->
 
     Tests that describe the same service share it: do not change it, or ask for scope="function".
     """
+    from pytest_mldeploy import _marks, _services
+
     item = request.node
     mark = item.get_closest_marker("mldeploy")
     if mark is None:
