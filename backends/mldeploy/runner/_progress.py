@@ -72,31 +72,34 @@ class _Lines:
 
 
 class _Bars:
-    """Lines that stay, and below them what is being done now."""
+    """Lines that stay, and below them one bar for what is being done now."""
 
     def __init__(self) -> None:
         self._bars: Bars | None = None
-        self._tasks: dict[str, TaskID] = {}
+        self._task: TaskID | None = None
 
     def __call__(self, event: Event) -> None:
-        bars = self._shown()
+        bars, task = self._shown()
         if isinstance(event, Progress):
-            if event.name not in self._tasks:
-                self._tasks[event.name] = bars.add_task(event.name, total=event.total or None)
-            bars.update(self._tasks[event.name], completed=event.done, total=event.total or None)
+            amount = f"{event.done / 1e6:.0f} of {event.total / 1e6:.0f} MB"
+            bars.update(task, completed=event.done, total=event.total or None, amount=amount)
             return
         bars.console.print(text_of(event), markup=False, highlight=False, soft_wrap=True)
+        if isinstance(event, Step):
+            bars.reset(task, total=None, description=event.name, amount="")
 
-    def _shown(self) -> Bars:
-        if self._bars is None:
+    def _shown(self) -> tuple[Bars, TaskID]:
+        if self._bars is None or self._task is None:
             from rich.console import Console
-            from rich.progress import BarColumn, DownloadColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
+            from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
             from rich.progress import Progress as Bars
 
-            columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), DownloadColumn())
-            self._bars = Bars(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True)
+            texts = [TextColumn("{task.description}"), TextColumn("{task.fields[amount]}")]
+            columns = (SpinnerColumn(), texts[0], BarColumn(), texts[1], TimeElapsedColumn())
+            self._bars = Bars(*columns, console=Console(stderr=True), transient=True)
+            self._task = self._bars.add_task("", total=None, amount="")
             self._bars.start()
-        return self._bars
+        return self._bars, self._task
 
     def close(self) -> None:
         if self._bars is not None:
