@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import tarfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -155,6 +156,21 @@ def test_an_environment_that_does_not_resolve(project: Project) -> None:
     nothing_is_left(project)
 
 
+def test_a_package_that_fails_to_build(project: Project) -> None:
+    project.write("broken/pyproject.toml", '[build-system]\nrequires = []\nbuild-backend = "b"\nbackend-path = ["."]\n')
+    project.write("broken/b.py", "def build_wheel(*args, **more):\n    raise RuntimeError('no compiler here')\n")
+    metadata = "Metadata-Version: 2.2\nName: broken\nVersion: 1.0\n"
+    project.write("broken/PKG-INFO", metadata)
+    archive = project.folder / "broken-1.0.tar.gz"
+    with tarfile.open(archive, "w:gz") as packed:
+        packed.add(project.folder / "broken", "broken-1.0")
+    project.write("env.yml", f"dependencies:\n- pip:\n  - broken @ {archive.as_uri()}\n")
+    outcome = project.run("model", "deploy", "-n", "svc", "--es", "score.py", "--cf", "env.yml", "--offline")
+    assert outcome.code == 5
+    assert "no compiler here" in outcome.err
+    nothing_is_left(project)
+
+
 def test_an_environment_that_needs_an_image(project: Project) -> None:
     outcome = project.run("model", "deploy", "-n", "svc", "--es", "score.py", "--bi", "registry.example/cuda:11")
     assert outcome.code == 5
@@ -209,6 +225,34 @@ def test_a_workspace_that_is_damaged(project: Project) -> None:
     assert "Traceback" not in outcome.err
     database.unlink()
     (database.parent / "config.json").unlink()
+
+
+def test_a_disk_that_fills_while_registering(
+    project: Project, small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Path("large.bin").open("wb") as stream:
+        stream.truncate(8_000_000)
+    monkeypatch.setenv("MLDEPLOY_STORE", str(small_disk / "store"))
+    project.ok("model", "register", "-n", "small", "-p", "model.txt")
+    outcome = project.run("model", "register", "-n", "large", "-p", "large.bin")
+    assert outcome.code == 6
+    assert "full" in outcome.err
+    assert [each["id"] for each in project.ok("model", "list")] == ["small:1"]
+    assert project.ok("model", "register", "-n", "small", "-p", "model.txt")["version"] == 2
+
+
+def test_a_disk_that_fills_while_deploying(project: Project, small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLDEPLOY_STORE", str(small_disk / "store"))
+    project.write("source/score.py", Path("score.py").read_text())
+    with Path("source/large.bin").open("wb") as stream:
+        stream.write(os.urandom(8_000_000))
+    outcome = project.run("model", "deploy", "-n", "svc", "--es", "score.py", "--sd", "source")
+    assert outcome.code not in {0, 70}
+    assert "full" in outcome.err or "No space left" in outcome.err
+    assert project.ok("service", "list") == []
+    assert not list((small_disk / "store").glob("services/*/*/*"))
+    assert project.ok("model", "deploy", "-n", "svc", "--es", "score.py")["state"] == "Healthy"
+    assert project.run("service", "delete", "svc").code == 0
 
 
 def test_a_service_that_is_killed_from_outside(deployed: Project) -> None:
