@@ -14,7 +14,8 @@ import pytest
 from click.testing import CliRunner
 
 from mldeploy import errors
-from mldeploy.runner import _exits, main, program
+from mldeploy.runner import _exits, main
+from mldeploy.runner._program import program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
