@@ -38,7 +38,7 @@ benchmarks: .venv/test  ## our figures, side by side with others'
 	for one in benchmarks/*.py; do PATH="$(CURDIR)/.venv/bin:$$PATH" $(PYTHON) $$one || exit 1; done
 
 clean:  ## all that was made here; the caches of uv and mldeploy stay
-	rm -rf .venv .tools dist site .demo .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .tools dist site .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 .tools/uv/bin/uv:
 	python3 -m venv .tools/uv
