@@ -27,8 +27,6 @@ class Pairs(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str | None]:
         """Split at the first `=`."""
-        if isinstance(value, tuple):
-            return value
         key, equals, rest = value.partition("=")
         if not key or not (equals or self._bare):
             self.fail(f"'{value}' is not KEY=VALUE", param, ctx)

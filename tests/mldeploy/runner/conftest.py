@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -77,6 +78,19 @@ class Project:
         process = self.start(*args, stdin=subprocess.PIPE)
         out, err = process.communicate(typed, timeout=SECONDS)
         return Outcome(process.returncode, out, err)
+
+    def on_terminal(self, stream: str, *args: str) -> tuple[Outcome, str]:
+        """Run a command with `stdout` or `stderr` on a terminal; what came there is told apart."""
+        main, end = pty.openpty()
+        process = self.start(*args, **{stream: end})
+        os.close(end)
+        seen = b""
+        with contextlib.suppress(OSError):  # Linux says EIO when the other end has gone
+            while block := os.read(main, 4096):
+                seen += block
+        os.close(main)
+        out, err = process.communicate(timeout=SECONDS)
+        return Outcome(process.returncode, out or "", err or ""), seen.decode()
 
     def end(self) -> None:
         """End commands that a failed test has left."""

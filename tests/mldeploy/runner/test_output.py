@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from typing import TYPE_CHECKING, Any
 
@@ -83,6 +84,13 @@ def test_a_format_that_is_none(project: Project) -> None:
 
 def test_jsonc_has_no_colours_in_a_pipe(project: Project) -> None:
     assert project.run("workspace", "list", "-o", "jsonc").out == "[]\n"
+
+
+def test_jsonc_has_colours_on_a_terminal(project: Project) -> None:
+    _, seen = project.on_terminal("stdout", "workspace", "show", "-o", "jsonc")
+    assert "\x1b[" in seen
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", seen)
+    assert json.loads(plain)["name"] == "default"
 
 
 @pytest.mark.parametrize("args", [("workspace", "list"), ("config", "schema", "deployment"), ("--help",)])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import pty
 import re
 import sys
 from pathlib import Path
@@ -53,23 +51,13 @@ def test_only_errors_are_shown_when_asked(project: Project) -> None:
 def test_a_terminal_gets_a_bar_and_the_result_is_still_alone_on_stdout(project: Project) -> None:
     with Path("large.bin").open("wb") as stream:
         stream.truncate(300 * MB)
-    main, end = pty.openpty()
-    process = project.start("model", "register", "-n", "large", "-p", "large.bin", stderr=end)
-    os.close(end)
-    seen = b""
-    try:
-        while block := os.read(main, 4096):
-            seen += block
-    except OSError:  # Linux says EIO when the other end has gone
-        pass
-    finally:
-        os.close(main)
-    out, _ = process.communicate(timeout=30)
-    assert process.returncode == 0
-    assert out.startswith("{\n")
-    assert b"Registering model large" in seen
-    assert "━".encode() in seen
-    assert b"\x1b[?25h" in seen, "the cursor is shown again"
+    outcome, seen = project.on_terminal("stderr", "model", "register", "-n", "large", "-p", "large.bin")
+    assert outcome.code == 0
+    assert outcome.json["id"] == "large:1"
+    assert "Registering model large" in seen
+    assert "━" in seen
+    assert "of 300 MB" in seen
+    assert "\x1b[?25h" in seen, "the cursor is shown again"
 
 
 def test_a_bar_is_imported_for_a_terminal_only() -> None:

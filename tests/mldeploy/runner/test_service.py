@@ -74,6 +74,7 @@ def test_deploy_without_a_script(project: Project) -> None:
     assert outcome.code == 2
     assert "--ic inferenceconfig.json" in outcome.err
     assert project.run("model", "deploy", "-n", "svc", "--bi", "image").code == 2
+    assert "model profile" in project.run("model", "deploy", "-n", "svc", "--pi", "profile.json").err
 
 
 def test_flags_of_an_inference_config_exclude_its_file(project: Project) -> None:
