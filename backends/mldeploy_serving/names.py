@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import TYPE_CHECKING, cast
@@ -48,11 +48,14 @@ WHERE_ABSENT: dict[str, dict[str, str]] = {
     "mldeploy.model": _MODEL,
 }
 
+_ORIGIN = "mldeploy_serving"
+
 
 def install() -> None:
     """Make the names importable in this process."""
     sys.meta_path.insert(0, _Finder(ALWAYS))
     sys.meta_path.append(_Finder(WHERE_ABSENT))
+    sys.meta_path.append(_Refuser())
 
 
 class _Finder:
@@ -68,7 +71,7 @@ class _Finder:
         names = self._modules.get(fullname)
         if names is None:
             return None
-        return ModuleSpec(fullname, cast("Loader", _Names(names)), origin="mldeploy_serving", is_package=True)
+        return ModuleSpec(fullname, cast("Loader", _Names(names)), origin=_ORIGIN, is_package=True)
 
 
 class _Names:
@@ -81,17 +84,27 @@ class _Names:
     def exec_module(self, module: ModuleType) -> None:
         for name, source in self._names.items():
             setattr(module, name, getattr(importlib.import_module(f"mldeploy_serving.{source}"), name))
-        module.__dict__["__getattr__"] = _refusing(module.__name__)
 
 
-def _refusing(module: str) -> Callable[[str], object]:
-    def refuse(name: str) -> object:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        # not an AttributeError, which `from … import …` would replace by words of its own
-        raise ImportError(
-            f"{module}.{name} is not part of the scoring server; add the package that has {module!r} "
-            "to the service's environment"
-        )
+class _Refuser:
+    """Says what to do about a name that our modules have not.
 
-    return refuse
+    `from package import name` looks for a module of that name last, so both kinds of import come here; `hasattr`,
+    which pickle uses on every module there is, does not.
+    """
+
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None,
+        target: ModuleType | None = None,
+    ) -> None:
+        package, _, name = fullname.rpartition(".")
+        spec = getattr(sys.modules.get(package), "__spec__", None)
+        if spec is not None and spec.origin == _ORIGIN and not name.startswith("_"):
+            # had it the name of what is looked for, `from … import …` would say words of its own
+            raise ModuleNotFoundError(
+                f"{fullname} is not part of the scoring server; add the package that has {package!r} "
+                "to the service's environment",
+                name=package,
+            )

@@ -56,9 +56,36 @@ def test_scripts_run_unchanged(serve: Serve, tmp_path: Path, core: str, errors: 
     assert serve(script).post("").text == "azureml-models/m/2/m.pkl"
 
 
-def test_a_name_that_is_not_there_says_so(serve: Serve) -> None:
-    ended = serve("from azureml.core import Workspace", wait=False).wait()
-    assert "azureml.core.Workspace is not part of the scoring server" in ended["reason"]
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ("from azureml.core import Workspace", "azureml.core.Workspace"),
+        ("from azureml.core.model import InferenceConfig", "azureml.core.model.InferenceConfig"),
+        ("import azureml.core.webservice", "azureml.core.webservice"),
+        ("from azureml.monitoring import ModelDataCollector", "azureml.monitoring"),
+    ],
+)
+def test_a_name_that_is_not_there_says_so(serve: Serve, line: str, name: str) -> None:
+    ended = serve(line, wait=False).wait()
+    assert f"ModuleNotFoundError: {name} is not part of the scoring server" in ended["reason"]
+
+
+def test_names_that_are_not_there_may_be_looked_for(serve: Serve) -> None:
+    """Pickle looks for what it pickles on every module that is imported."""
+    service = serve(
+        """
+        import pickle
+        import azureml.core.model
+        class Singleton:
+            def __reduce__(self): return "only"
+        only = Singleton()
+        only.__module__ = None
+        def init(): pass
+        def run(data):
+            return [hasattr(azureml.core, "Workspace"), pickle.loads(pickle.dumps(only)) is only]
+        """
+    )
+    assert service.post("").json() == [False, True]
 
 
 def test_an_installed_package_is_left_alone(serve: Serve, tmp_path: Path) -> None:
