@@ -40,7 +40,8 @@ class _Formatter(logging.Formatter):
 def configure() -> None:
     """Send the `mldeploy` loggers and `print()` to stdout."""
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
+        # in UTF-8 whatever the locale, as who reads the log cannot know it
+        stream.reconfigure(encoding="utf-8", line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(_Formatter("%(asctime)s %(levelname).1s [%(process)d] %(name)s - %(message)s"))
     LOGGER.addHandler(handler)
@@ -52,7 +53,8 @@ def configure() -> None:
 def _print_with_request_id(
     *objects: object, sep: str | None = None, end: str | None = None, file: Any = None, flush: bool = False
 ) -> None:
-    if file is None or file is sys.stdout:
+    # a script may have put something else in place of sys.stdout for a while
+    if (sys.stdout if file is None else file) is sys.__stdout__:
         text = (" " if sep is None else sep).join(map(str, objects))
         _print_logger.info("%s %s", CurrentRequest.id, text)
     else:

@@ -18,6 +18,7 @@ from mldeploy_serving.logs import LOGGER, describe, entries, in_users_code
 from mldeploy_serving.settings import Settings, StartError
 
 MODULE_NAME = "entry_module"  # pickles and inference-schema's tables know the script by this name
+_SPAWNED = Path(__file__).with_name("spawned")  # where the processes it spawns find it under that name
 _NAMED = {inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY}
 
 
@@ -56,6 +57,8 @@ def load(settings: Settings) -> Script:
     for folder in (settings.app_root, source, path.parent):
         if str(folder) not in sys.path:
             sys.path.insert(0, str(folder))
+    if str(_SPAWNED) not in sys.path:
+        sys.path.append(str(_SPAWNED))
     module = _import(path)
     for name in ("init", "run"):
         if not callable(getattr(module, name, None)):

@@ -55,6 +55,8 @@ class Worker:
             os.chdir(settings.app_root)
         except OSError as error:
             raise StartError(f"The app root {settings.app_root} cannot be entered: {error.strerror}") from error
+        # for scripts that leave this folder, and for processes that they start
+        os.environ["AML_APP_ROOT"] = str(settings.app_root)
         self._application = application = Application(settings)
         self._http.start(application)
         if self._init_timeout:
@@ -144,4 +146,7 @@ def main(arguments: Sequence[str]) -> NoReturn:
         worker.run()
     except StartError as error:
         worker.end(str(error))
+    except Exception as error:
+        LOGGER.exception("The scoring server itself has failed")
+        worker.end(f"the scoring server itself has failed: {type(error).__name__}: {error}")
     worker.end()

@@ -106,6 +106,24 @@ def test_a_setting_that_cannot_be_used_stops_the_start(serve: Serve) -> None:
     assert ended["reason"] == "The app root /no/such/folder cannot be entered: No such file or directory"
 
 
+def test_a_failure_of_the_servers_own_is_told_and_leaves_nothing_running(serve: Serve) -> None:
+    service = serve(
+        """
+        import threading
+        import inference_schema.schema_util
+        def init():
+            inference_schema.schema_util.get_supported_versions = None
+            threading.Thread(target=threading.Event().wait).start()
+        def run(data): pass
+        """,
+        wait=False,
+    )
+    ended = service.wait()
+    reason = "the scoring server itself has failed: TypeError: 'NoneType' object is not callable"
+    assert (ended["exit_code"], ended["reason"]) == (3, reason)
+    assert "_possible_versions" in service.log()
+
+
 WHERE = """
     import os, sys
     import beside_the_script, in_the_source_directory, in_the_app_root

@@ -105,6 +105,28 @@ def test_a_request_leaves_one_line_and_prints_carry_its_id(serve: Serve) -> None
     assert "secret" not in service.log()
 
 
+def test_what_a_script_redirects_is_not_logged(serve: Serve) -> None:
+    service = serve(
+        """
+        import contextlib, io, sys
+        def init(): pass
+        def run(data):
+            with contextlib.redirect_stdout(io.StringIO()) as kept:
+                print("kept")
+                print("shown", file=sys.__stdout__)
+            return kept.getvalue()
+        """
+    )
+    assert service.post("").json() == "kept\n"
+    service.wait_for_log("shown")
+    assert "kept" not in service.log()
+
+
+def test_the_log_is_utf8_whatever_the_locale(serve: Serve) -> None:
+    service = serve("def init(): print('größer \u2713')\n" + RUN, LC_ALL="C", PYTHONIOENCODING="latin-1")
+    assert "größer \u2713\n" in service.log_file.read_text("utf-8")
+
+
 def test_output_that_does_not_come_from_python_is_logged_too(serve: Serve) -> None:
     service = serve("import os\ndef init(): os.write(1, b'raw out\\n'); os.system('echo from a child >&2')\n" + RUN)
     service.wait_for_log("raw out")
@@ -227,6 +249,26 @@ def test_a_process_that_run_has_forked_does_not_serve(serve: Serve) -> None:
     child = service.post("").json()
     wait_until(lambda: is_gone(child), "the child lives on")
     assert service.is_healthy()
+
+
+@pytest.mark.parametrize("start", ["spawn", "loky"])
+def test_processes_that_a_script_spawns_know_it(serve: Serve, start: str) -> None:
+    service = serve(
+        """
+        import joblib, multiprocessing, os
+        from azureml.core.model import Model
+        def double(number): return [__name__, 2 * number, os.environ["SERVER"] != str(os.getpid())]
+        def init():
+            os.environ["SERVER"] = str(os.getpid())
+            os.chdir("/")
+        def run(data):
+            if data == "loky":
+                return joblib.Parallel(n_jobs=2)(joblib.delayed(double)(each) for each in range(2))
+            with multiprocessing.get_context(data).Pool(1) as pool:
+                return pool.map(double, range(2))
+        """
+    )
+    assert service.post(start).json() == [["entry_module", 0, True], ["entry_module", 2, True]]
 
 
 @pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
