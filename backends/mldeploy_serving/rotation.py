@@ -31,13 +31,14 @@ class RotatedLog:
         self._open()
 
     def write(self, chunk: bytes) -> None:
-        """Append `chunk`. A full disk loses the chunk: the writer of the log must never be blocked by it."""
+        """Append `chunk`. What the disk refuses is lost: the writer of the log must never be blocked by it."""
         room = self._limit - self._size
         end_of_line = chunk.find(b"\n", max(room - 1, 0)) if len(chunk) >= room else -1
         with contextlib.suppress(OSError):
             self._append(chunk[: end_of_line + 1] if end_of_line >= 0 else chunk)
             if end_of_line >= 0:
-                self._rotate()
+                with contextlib.suppress(OSError):  # the file grows on
+                    self._rotate()
                 self._append(chunk[end_of_line + 1 :])
 
     def close(self) -> None:
@@ -55,12 +56,13 @@ class RotatedLog:
             chunk = chunk[written:]
 
     def _rotate(self) -> None:
-        os.close(self._fd)
+        full = self._fd
         for age in range(self._kept, 0, -1):
             older = self._aged(age)
             with contextlib.suppress(FileNotFoundError):
                 self._aged(age - 1).replace(older)
         self._open()
+        os.close(full)
 
     def _aged(self, age: int) -> Path:
         return self._path.with_name(f"{self._path.name}.{age}") if age else self._path

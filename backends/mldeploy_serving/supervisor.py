@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import json
 import os
 import selectors
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -49,15 +51,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         log = RotatedLog(options.log_file) if options.log_file else None
     except OSError as error:
         parser.error(f"the log file {options.log_file} cannot be opened: {error.strerror}")
+    if options.exit_file and not options.exit_file.parent.is_dir():
+        parser.error(f"the exit file {options.exit_file} cannot be written: its folder does not exist")
     try:
         listener = _listener(options)
     except OSError as error:
-        reason = f"cannot listen on {options.host}:{options.port}: {error.strerror}"
+        place = _place(options.host, options.port) if options.fd is None else f"file descriptor {options.fd}"
+        reason = f"cannot listen on {place}: {error.strerror}"
         ending = Ending(FAILED_TO_START, reason, None)
         _say(log, reason)
     else:
-        host, port = listener.getsockname()[:2]
-        _say(log, f"Listening on http://{host}:{port}")
+        _say(log, f"Listening on http://{_place(*listener.getsockname()[:2])}")
         supervisor = Supervisor(_variables(options), listener, log, options.init_timeout)
         ending = supervisor.watch()
     if options.exit_file:
@@ -215,6 +219,8 @@ class Supervisor:
             self._selector.unregister(file)
 
     def _end_by_force(self) -> None:
+        if self._ending is not None:
+            return  # it has just ended by itself, and its pid may be another's by now
         if self._stopping is None:
             self._reason = f"init() did not finish in {self._init_timeout:g} s, and held the interpreter"
             # faulthandler, which the worker has on, writes the stacks
@@ -235,7 +241,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--entry-script", "--entry_script", type=Path, help="the entry script [AZUREML_ENTRY_SCRIPT, else main.py]")
     add("--model-dir", "--model_dir", type=Path, help="the model's folder [AZUREML_MODEL_DIR]")
-    add("--port", type=int, default=DEFAULT_PORT, help="port to listen on [%(default)s]")
+    add("--port", type=_port, default=DEFAULT_PORT, help="port to listen on [%(default)s]")
     add("--host", default=LOOPBACK, help="address to listen on [%(default)s]")
     add("--fd", type=int, help="an inherited listening socket, instead of --host and --port")
     add("--log-file", type=Path, help="the worker's stdout and stderr go there; 10 MB, then FILE.1 to FILE.3")
@@ -246,14 +252,29 @@ def _parser() -> argparse.ArgumentParser:
 
 def _seconds(text: str) -> float:
     value = float(text)
-    if value <= 0:
-        raise argparse.ArgumentTypeError(f"{text} is not more than 0")
+    if not 0 < value <= threading.TIMEOUT_MAX:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds above 0")
     return value
+
+
+def _port(text: str) -> int:
+    value = int(text)
+    if not 0 <= value <= 65535:
+        raise argparse.ArgumentTypeError(f"{text} is not a port from 0 to 65535")
+    return value
+
+
+def _place(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _listener(options: argparse.Namespace) -> socket.socket:
     if options.fd is not None:
-        return socket.socket(fileno=options.fd)
+        listener = socket.socket(fileno=options.fd)
+        if not listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            listener.close()
+            raise OSError(errno.EINVAL, "it is a socket that does not listen")
+        return listener
     family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
     return socket.create_server((options.host, options.port), family=family, backlog=BACKLOG)
 

@@ -356,6 +356,33 @@ def test_rotation_keeps_every_line_whole(tmp_path: Path) -> None:
     assert all(1000 <= (tmp_path / name).stat().st_size < 1100 for name in names[1:])
 
 
+def test_a_log_that_cannot_be_rotated_grows_on(tmp_path: Path) -> None:
+    log = RotatedLog(tmp_path / "log", limit=10, kept=1)
+    (tmp_path / "log.1" / "in the way").mkdir(parents=True)
+    log.write(b"first line\nsecond line\n")
+    log.write(b"third line\n")
+    assert (tmp_path / "log").read_bytes() == b"first line\nsecond line\nthird line\n"
+    (tmp_path / "log.1" / "in the way").rmdir()
+    (tmp_path / "log.1").rmdir()
+    log.write(b"fourth line\nfifth")
+    log.close()
+    assert (tmp_path / "log").read_bytes() == b"fifth"
+    assert (tmp_path / "log.1").read_bytes().endswith(b"third line\nfourth line\n")
+
+
+def test_a_log_whose_folder_is_gone_takes_no_other_file(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    log = RotatedLog(tmp_path / "folder" / "log", limit=10)
+    (tmp_path / "folder" / "log").unlink()
+    (tmp_path / "folder").rmdir()
+    log.write(b"a whole line\n")
+    with (tmp_path / "other").open("wb") as other:
+        log.write(b"more\n")
+        log.close()
+        other.write(b"its own")
+    assert (tmp_path / "other").read_bytes() == b"its own"
+
+
 def test_the_log_is_rotated_at_10_mb(serve: Serve) -> None:
     service = serve(
         "import sys\ndef init(): pass\ndef run(data):\n    for _ in range(110): sys.stdout.write('x' * 99999 + '\\n')"
@@ -375,6 +402,14 @@ def test_a_taken_port_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str])
     assert f"cannot listen on 127.0.0.1:{port}" in (tmp_path / "exit.json").read_text()
 
 
+def test_an_inherited_socket_that_does_not_listen_is_told(capfd: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as idle:
+        assert main(["--fd", str(os.dup(idle.fileno()))]) == 3
+    assert "does not listen" in capfd.readouterr().err
+    assert main(["--fd", "9999"]) == 3
+    assert "cannot listen on file descriptor 9999: Bad file descriptor" in capfd.readouterr().err
+
+
 def test_without_a_log_file_the_output_is_the_supervisors_own(tmp_path: Path) -> None:
     (tmp_path / "main.py").write_text("def init(): raise ValueError('shown')\ndef run(data): pass")
     done = subprocess.run(
@@ -391,7 +426,18 @@ def test_without_a_log_file_the_output_is_the_supervisors_own(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    "flags", [["--init-timeout", "0"], ["--port", "many"], ["--nonsense"], ["--log-file", "/no/such/folder/log"]]
+    "flags",
+    [
+        ["--init-timeout", "0"],
+        ["--init-timeout", "nan"],
+        ["--init-timeout", "inf"],
+        ["--port", "many"],
+        ["--port", "65536"],
+        ["--port", "-1"],
+        ["--nonsense"],
+        ["--log-file", "/no/such/folder/log"],
+        ["--exit-file", "/no/such/folder/exit"],
+    ],
 )
 def test_flags_that_are_wrong(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
