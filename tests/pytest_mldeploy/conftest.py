@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import textwrap
 from collections.abc import Iterator
@@ -54,6 +55,12 @@ class Project:
 
 
 @pytest.fixture(scope="session")
+def home() -> str:
+    """The home folder: pytester sets another, which would make every test fill caches of its own."""
+    return os.environ["HOME"]
+
+
+@pytest.fixture(scope="session")
 def everything_imported(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Deploy once: a run of pytest inside this process forgets what it imports, which SQLAlchemy cannot bear."""
     import pytest_mldeploy._deployments  # noqa: F401
@@ -70,11 +77,16 @@ def everything_imported(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 @pytest.fixture
 def project(
-    everything_imported: None, pytester: pytest.Pytester, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    everything_imported: None,
+    home: str,
+    pytester: pytest.Pytester,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Project]:
     """An echo service in `score.py` and `ic.json`; after the test nothing of what it deployed may be left."""
     temporary = tmp_path / "temporary"
     temporary.mkdir()
+    monkeypatch.setenv("HOME", home)
     monkeypatch.setenv("TMPDIR", str(temporary))
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     monkeypatch.delenv("MLDEPLOY_REQUIRE", raising=False)

@@ -33,7 +33,7 @@ import time
 
 def init():
     print("going to hang", flush=True)
-    time.sleep(600)
+    time.sleep(60)
 
 def run(data):
     return data
@@ -58,10 +58,16 @@ def test_ctrl_c(project: Project, where: str) -> None:
             threading.Thread(target=interrupt, daemon=True).start()
 
         def interrupt():
-            here = psutil.Process()
-            while not any("mldeploy_serving" in word for child in here.children() for word in child.cmdline()):
+            while not any("--log-file" in command for command in commands()):
                 time.sleep(0.01)
             print("a service runs", flush=True)
+
+        def commands():
+            for child in psutil.Process().children():
+                try:
+                    yield child.cmdline()
+                except psutil.Error:  # it has ended
+                    pass
         """,
         slow__py=SLOW,
         test_x__py="""
@@ -71,7 +77,7 @@ def test_ctrl_c(project: Project, where: str) -> None:
         @pytest.mark.mldeploy("ic.json")
         def test_in_a_test(mldeploy_service):
             mldeploy_service.run(1)
-            time.sleep(600)
+            time.sleep(60)
 
         @pytest.mark.mldeploy({"entryScript": "slow.py"})
         def test_in_init(mldeploy_service): ...
