@@ -190,7 +190,11 @@ def _environment(ctx: click.Context, word: str | None, flag: str | None, version
 
 
 def _record(found: Environment) -> dict[str, Any]:
+    """Its definition as printed: a registry's password is kept for pulling, not for showing."""
     definition: dict[str, Any] = found.definition().model_dump(mode="json", by_alias=True)
+    registry = definition["docker"]["baseImageRegistry"]
+    if registry and registry["password"]:
+        registry["password"] = "******"  # noqa: S105
     return definition
 
 

@@ -45,6 +45,19 @@ def test_list_has_the_curated_ones_too(scaffolded: Project) -> None:
     assert "AzureML-Minimal" in names
 
 
+def test_a_registrys_password_is_never_printed(scaffolded: Project) -> None:
+    described = Path("env/azureml_environment.json")
+    definition = json.loads(described.read_text())
+    definition["docker"]["baseImage"] = "registry.example/mine:1"
+    definition["docker"]["baseImageRegistry"] = {"address": "registry.example", "username": "me", "password": "s3cret"}
+    described.write_text(json.dumps(definition))
+    for command in (["register", "-d", "env"], ["show", "scoring"], ["list"]):
+        outcome = scaffolded.run("environment", *command)
+        assert outcome.code == 0
+        assert "registry.example" in outcome.out
+        assert "s3cret" not in outcome.out + outcome.err
+
+
 def test_show_what_is_not_there(project: Project) -> None:
     assert project.run("environment", "show", "nothing").code == 5
     assert project.run("environment", "register", "-d", "nowhere").code == 2
