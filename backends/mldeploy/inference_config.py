@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
 class InferenceConfig:
     """The inference configuration of a deployment (Azure ML v1's `azureml.core.model.InferenceConfig`).
 
-    Relative paths are relative to the current folder at the time this is made; `conda_file` and
-    `extra_docker_file_steps` to `source_directory`, if it is given.
+    Paths may be text or path objects. Relative ones are relative to the current folder at the time this is made;
+    `conda_file` and `extra_docker_file_steps` to `source_directory`, if it is given.
 
     v1's older arguments (`runtime`, `conda_file`, `extra_docker_file_steps`, `enable_gpu`, `cuda_version`,
     `base_image`, `base_image_registry`) describe an environment: they become `environment`. `runtime` may be
@@ -33,7 +34,7 @@ class InferenceConfig:
         base_image: The image to stand on.
         base_image_registry: Its registry: an address, or an object with `address`, `username` and `password`.
         cuda_version: `9.0`, `9.1` or `10.0`.
-        environment: What the entry script needs; excludes the older arguments.
+        environment: What the entry script needs (an `Environment`); excludes the older arguments.
         base: The folder that relative paths are relative to; the current folder by default. (Not in v1.)
 
     Attributes:
@@ -50,11 +51,11 @@ class InferenceConfig:
 
     def __init__(
         self,
-        entry_script: str,
+        entry_script: str | os.PathLike[str],
         runtime: str | None = None,
-        conda_file: str | None = None,
-        extra_docker_file_steps: str | None = None,
-        source_directory: str | None = None,
+        conda_file: str | os.PathLike[str] | None = None,
+        extra_docker_file_steps: str | os.PathLike[str] | None = None,
+        source_directory: str | os.PathLike[str] | None = None,
         enable_gpu: bool | None = None,
         description: str | None = None,
         base_image: str | None = None,
@@ -64,11 +65,11 @@ class InferenceConfig:
         *,
         base: str | Path | None = None,
     ) -> None:
-        self.entry_script = entry_script
+        self.entry_script: str = _text(entry_script)
         self.runtime = runtime
-        self.conda_file = conda_file
-        self.extra_docker_file_steps = extra_docker_file_steps
-        self.source_directory = source_directory
+        self.conda_file: str | None = _text(conda_file)
+        self.extra_docker_file_steps: str | None = _text(extra_docker_file_steps)
+        self.source_directory: str | None = _text(source_directory)
         self.enable_gpu = enable_gpu
         self.description = description
         self.base_image = base_image
@@ -101,8 +102,8 @@ class InferenceConfig:
 
         source = self.source_directory_path
         if source is not None:
-            if not source.is_dir():
-                reason = "it is a file" if source.exists() else "there is no such folder"
+            if not os.path.isdir(source):  # noqa: PTH112 - Path.is_dir() raises where a text is no path at all
+                reason = "it is a file" if os.path.isfile(source) else "there is no such folder"  # noqa: PTH113
                 raise UserErrorException(
                     "The source directory cannot be read",
                     where=str(source),
@@ -177,3 +178,8 @@ class InferenceConfig:
         from mldeploy.environment import Environment
 
         return Environment.from_definition(definition)
+
+
+def _text(path: Any) -> Any:
+    """A path as text; what is none is left to be refused."""
+    return os.fspath(path) if isinstance(path, os.PathLike) else path

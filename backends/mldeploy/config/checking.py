@@ -36,7 +36,7 @@ def check(path: str | Path) -> list[Finding]:
             return in_order(read_harness(read_toml(path))[1])
         document = read(path)
         return in_order(_CHECKS[kind_of_file(document)](document))
-    except ConfigException as error:
+    except UserErrorException as error:
         return [_finding(error, str(path))]
 
 
@@ -74,7 +74,7 @@ def _check_environment(document: Document) -> list[Finding]:
     told: list[Event] = []
     try:
         inline_files(definition or EnvironmentDefinition(), document.path.parent, told.append)
-    except ConfigException as error:
+    except UserErrorException as error:
         findings.append(_finding(error, str(document.path)))
     return findings + _warnings(told, document)
 
@@ -84,9 +84,10 @@ def _warnings(told: list[Event], document: Document) -> list[Finding]:
 
 
 def _finding(error: AzureMLException, path: str) -> Finding:
-    where = f"{error.where}: " if error.where and not error.where.startswith(path) else ""
+    elsewhere = error.where and not error.where.startswith(path) and not error.message.startswith(error.where)
+    message = (f"{error.where}: " if elsewhere else "") + error.message + (f": {error.reason}" if error.reason else "")
     line = error.where.removeprefix(path).lstrip(":").partition(":")[0]
-    return Finding("error", where + error.message, path, int(line) if line.isdigit() else None, error.hint)
+    return Finding("error", message, path, int(line) if line.isdigit() else None, error.hint)
 
 
 _MARKS = {

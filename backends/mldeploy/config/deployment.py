@@ -6,9 +6,9 @@ nests some of them (`cpu_cores` is `containerResourceRequirements.cpu`). Null me
 
 from __future__ import annotations
 
+import os.path
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, ValidationError, model_validator
@@ -210,7 +210,7 @@ class AciServiceDeploymentConfiguration(_RemoteConfiguration):
         """The certificate and its key are files, or PEM text."""
         for name in PATHS:
             value = getattr(self, name)
-            if self.ssl_enabled and value and not value.startswith(PEM) and not Path(value).is_file():
+            if self.ssl_enabled and value and not value.startswith(PEM) and not os.path.isfile(value):  # noqa: PTH113
                 yield (name,), "is neither a file that exists nor PEM text"
 
 

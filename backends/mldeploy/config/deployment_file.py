@@ -11,7 +11,7 @@ from mldeploy.config.files import Document, read
 from mldeploy.config.findings import Finding, Problem, settle
 from mldeploy.config.paths import locate
 from mldeploy.config.spelling import Tree, unknown_keys
-from mldeploy.config.words import found, listing, nearest
+from mldeploy.config.words import found, kind_of, listing, nearest
 from mldeploy.errors import ConfigException
 from mldeploy.events import Report, silent
 
@@ -173,7 +173,8 @@ def _flatten(data: dict[str, Any], model: type[DeploymentConfiguration]) -> tupl
             if way[-1] in section:
                 values[name] = section[way[-1]]
         elif section is not None:
-            wrong[way[0]] = Problem(way[:1], f"expected an object, found {found(section)}")
+            shown = kind_of if way[0] == "keys" else found  # which may be a key, put where the object should be
+            wrong[way[0]] = Problem(way[:1], f"expected an object, found {shown(section)}")
     return values, list(wrong.values())
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import keyword
+import os.path
+import warnings
 from pathlib import Path
 
 from mldeploy.errors import UserErrorException
@@ -24,8 +26,8 @@ def check_entry_script(path: str | Path) -> None:
             (with line and text), or has no `init` or no `run`.
     """
     path = Path(path)
-    if not path.is_file():
-        reason = "it is a folder" if path.is_dir() else "there is no such file"
+    if not os.path.isfile(path):  # noqa: PTH113 - Path.is_file() raises where a text is no path at all
+        reason = "it is a folder" if os.path.isdir(path) else "there is no such file"  # noqa: PTH112
         raise UserErrorException(
             "The entry script cannot be read", where=str(path), reason=reason, hint="check the path of the entry script"
         )
@@ -49,7 +51,9 @@ def check_entry_script(path: str | Path) -> None:
 
 def _tree(path: Path) -> ast.Module:
     try:
-        return ast.parse(path.read_bytes(), filename=str(path))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the user's own code: under `-W error` they would refuse it
+            return ast.parse(path.read_bytes(), filename=str(path))
     except SyntaxError as error:
         text = (error.text or "").rstrip()
         raise UserErrorException(

@@ -76,7 +76,7 @@ def read(path: str | Path) -> Document:
             repeats a key, or has something else than an object at its top.
     """
     path = Path(path)
-    text = _text(path)
+    text = read_text(path)
     if not text.strip():
         raise ConfigException("The file is empty", where=str(path), hint="put a JSON or YAML object into it")
     guess = parse_json if text.lstrip().startswith("{") else parse_yaml
@@ -90,13 +90,17 @@ def read(path: str | Path) -> Document:
     return Document(path, data, lines)
 
 
-def _text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """The text of a file, in UTF-8 or with a mark that says otherwise.
+
+    Raises:
+        ConfigException: It cannot be read, or is not text.
+    """
     try:
         raw = path.read_bytes()
-    except OSError as error:
-        raise ConfigException(
-            f"The file cannot be read: {error.strerror}", where=str(path), hint="check the path"
-        ) from None
+    except (OSError, ValueError) as error:  # a null byte in the path is a ValueError
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise ConfigException(f"The file cannot be read: {reason}", where=str(path), hint="check the path") from None
     utf16 = raw[:2] in {b"\xff\xfe", b"\xfe\xff"}  # what a redirection in Windows PowerShell writes
     try:
         return raw.decode("utf-16" if utf16 else "utf-8-sig")

@@ -7,17 +7,17 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, PrivateAttr, Tag, ValidationError
+from pydantic import ConfigDict, Field, PrivateAttr, Tag
 
 from mldeploy.config.deployment import DeploymentConfiguration
 from mldeploy.config.deployment_file import read_deployment
 from mldeploy.config.files import Document, read
-from mldeploy.config.findings import Finding, Problem, explain, settle
+from mldeploy.config.findings import Finding, Problem, settle
 from mldeploy.config.inference import inference_config_of, read_inference
+from mldeploy.config.parsing import parse
 from mldeploy.config.paths import locate
 from mldeploy.config.sections import Section, Way, by_shape
 from mldeploy.config.settings import SETTINGS, coming
-from mldeploy.config.spelling import tree_of, unknown_keys
 from mldeploy.errors import ConfigException
 from mldeploy.events import Report, silent
 
@@ -214,8 +214,8 @@ def load_harness(path: str | Path, report: Report = silent) -> HarnessConfig:
         report: Gets a `Notice` for each warning.
 
     Raises:
-        ConfigException: Something in the file, or in a config it names, is wrong; the message has one line for
-            each, with file and line.
+        ConfigException: Something in the file is wrong; the message has one line for each, with file and line.
+            Configs that it names are read when they are used.
     """
     harness, findings = read_harness(read_toml(path))
     settle(findings, report)
@@ -233,19 +233,15 @@ def read_toml(path: str | Path) -> Document:
     document = read(path)
     if document.path.name != "pyproject.toml":
         return document
-    if "mldeploy" not in document.data.get("tool", {}):
+    tool = document.data.get("tool")
+    if not isinstance(tool, dict) or "mldeploy" not in tool:
         raise ConfigException("There is no [tool.mldeploy] in this file", where=str(path))
     return document.below("tool", "mldeploy")
 
 
 def read_harness(document: Document) -> tuple[HarnessConfig | None, list[Finding]]:
     """Reads the harness' own file; None if there is an error, and the findings, those of inner configs too."""
-    data, problems = unknown_keys(document.data, tree_of(HarnessConfig))
-    harness = None
-    try:
-        harness = HarnessConfig.model_validate(data)
-    except ValidationError as error:
-        problems += explain(error, data)
+    harness, problems = parse(HarnessConfig, document.data)
     findings = [problem.found_in(document) for problem in problems]
     if harness is None:
         return None, findings

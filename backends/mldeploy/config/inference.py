@@ -11,9 +11,10 @@ from mldeploy.config.environment import EnvironmentDefinition, RegistryDefinitio
 from mldeploy.config.files import Document, read
 from mldeploy.config.findings import Finding, Problem, explain, settle
 from mldeploy.config.inline import inline_files
+from mldeploy.config.parsing import parse
 from mldeploy.config.paths import locate
 from mldeploy.config.sections import Section, Way, by_shape
-from mldeploy.config.spelling import tree_of, unknown_keys
+from mldeploy.config.words import found
 from mldeploy.errors import ConfigException
 from mldeploy.events import Notice, Report, silent
 
@@ -118,12 +119,8 @@ def inference_config_of(document: Document, report: Report = silent) -> Inferenc
 
 def read_inference(document: Document) -> tuple[InferenceConfigFile | None, list[Finding]]:
     """Reads an inference config; None if there is an error, and the findings."""
-    data, problems = unknown_keys(_one_spelling(document.data), tree_of(InferenceConfigFile))
-    model = None
-    try:
-        model = InferenceConfigFile.model_validate(data)
-    except ValidationError as error:
-        problems += explain(error, data)
+    data = _one_spelling(document.data)
+    model, problems = parse(InferenceConfigFile, data)
     name = data["environment"].get("name") if isinstance(data.get("environment"), dict) else None
     if isinstance(name, str) and is_reserved(name):
         problems.append(Problem(("environment", "name"), f"is {name!r}: {_RESERVED}", _CURATED))
@@ -159,6 +156,10 @@ def check_arguments(config: InferenceConfig) -> list[str]:
         if hasattr(config, name) and name not in {"environment", "base_image_registry"}
     }
     if config.environment is not None:
+        from mldeploy.environment import Environment
+
+        if not isinstance(config.environment, Environment):
+            return [f"'environment' expected an Environment, found {found(config.environment)}"]
         values["environment"] = EnvironmentDefinition()  # its own checks are its own; here it only excludes
     try:
         InferenceConfigFile.model_validate(values)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
 from mldeploy.config.environment import (
     STOCK_BASE,
     CondaDefinition,
@@ -15,10 +13,11 @@ from mldeploy.config.environment import (
     PythonDefinition,
     RegistryDefinition,
 )
-from mldeploy.config.files import Document, read
-from mldeploy.config.findings import Finding, explain, settle
+from mldeploy.config.files import Document, read, read_text
+from mldeploy.config.findings import Finding, settle
+from mldeploy.config.parsing import parse
 from mldeploy.config.paths import locate
-from mldeploy.config.spelling import tree_of, unknown_keys
+from mldeploy.config.words import found
 from mldeploy.errors import ConfigException
 from mldeploy.events import Notice, Report, silent
 
@@ -47,12 +46,7 @@ def load_environment(path: str | Path, report: Report = silent) -> EnvironmentDe
 
 def read_environment(document: Document) -> tuple[EnvironmentDefinition | None, list[Finding]]:
     """Reads an environment; None if there is an error, and the findings."""
-    data, problems = unknown_keys(document.data, tree_of(EnvironmentDefinition))
-    definition = None
-    try:
-        definition = EnvironmentDefinition.model_validate(data)
-    except ValidationError as error:
-        problems += explain(error, data)
+    definition, problems = parse(EnvironmentDefinition, document.data)
     return (None if problems else definition), [problem.found_in(document) for problem in problems]
 
 
@@ -66,12 +60,7 @@ def load_conda_file(path: str | Path) -> CondaDefinition:
     from mldeploy.packaging.requirement_files import whole_conda
 
     document = read(path)
-    data, problems = unknown_keys(document.data, tree_of(CondaDefinition))
-    made = None
-    try:
-        made = CondaDefinition.model_validate(data)
-    except ValidationError as error:
-        problems += explain(error, data)
+    made, problems = parse(CondaDefinition, document.data)
     settle(problem.found_in(document) for problem in problems)
     whole = whole_conda((made or CondaDefinition()).to_dict(), document.path.absolute().parent)
     return CondaDefinition.model_validate(whole)
@@ -109,15 +98,7 @@ def _dockerfile(value: str, folder: Path, report: Report) -> str:
     place = locate(value, folder)
     if place.note:
         report(Notice(f"'baseDockerfile' {place.note}"))
-    return _read(place.path)
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ConfigException(f"The file cannot be read: {reason}", where=str(path), hint="check the path") from None
+    return read_text(place.path)
 
 
 def older_definition(config: InferenceConfig, folder: Path) -> EnvironmentDefinition | None:
@@ -137,7 +118,7 @@ def older_definition(config: InferenceConfig, folder: Path) -> EnvironmentDefini
     if config.enable_gpu:
         docker["gpu_support"] = True
     if config.extra_docker_file_steps:
-        steps = _read(folder / config.extra_docker_file_steps)
+        steps = read_text(folder / config.extra_docker_file_steps)
         docker["base_dockerfile"] = f"FROM {config.base_image or STOCK_BASE}\n{steps}"
     elif config.base_image:
         docker["base_image"] = config.base_image
@@ -152,5 +133,13 @@ def _registry(registry: Any) -> RegistryDefinition:
     """A registry given by its address, or by an object with v1's attributes."""
     if isinstance(registry, str):
         return RegistryDefinition(address=registry)
+    if isinstance(registry, dict):
+        return RegistryDefinition.of(**registry)
+    if not hasattr(registry, "address"):
+        raise ConfigException(
+            "'base_image_registry' expected an address, or an object with 'address', 'username' and 'password', "
+            f"found {found(registry)}",
+            where="InferenceConfig",
+        )
     given = {name: getattr(registry, name, None) for name in ("address", "username", "password")}
-    return RegistryDefinition(**{name: value for name, value in given.items() if value is not None})
+    return RegistryDefinition.of(**{name: value for name, value in given.items() if value is not None})

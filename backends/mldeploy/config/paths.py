@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os.path
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,8 +31,16 @@ def locate(value: str, folder: Path) -> Place:
     """
     folder = folder.absolute()
     here = Path.cwd()
-    path = folder / Path(value).expanduser()
-    if not path.exists() and (here / value).exists():
+    path = folder / _from_home(value)
+    # not Path.exists(), which raises for a text that is no path at all: one too long, say
+    if not os.path.exists(path) and os.path.exists(here / value):  # noqa: PTH110
         note = f"is not beside its file; taken from the current folder, as v1 did: {here / value}"
         return Place(here, here / value, note)
     return Place(folder, path)
+
+
+def _from_home(value: str) -> Path:
+    try:
+        return Path(value).expanduser()
+    except RuntimeError:  # no such user: it is the name of a file
+        return Path(value)

@@ -50,19 +50,6 @@ class Setting:
         return f"mldeploy_{self.name}"
 
 
-@dataclass(frozen=True)
-class Resolved:
-    """A setting's value and who said it.
-
-    Args:
-        value: Of the setting's type.
-        source: "flag", "mark", "environment variable", "ini key", "file" or "default".
-    """
-
-    value: Any
-    source: str
-
-
 SETTINGS: dict[str, Setting] = {
     setting.name: setting
     for setting in (
@@ -144,32 +131,19 @@ def resolve(
         >>> resolve("target", flag=["local", "aci"], environ={})
         ('local', 'aci')
     """
-    return resolve_with_source(name, flag=flag, mark=mark, environ=environ, ini=ini, file=file).value
-
-
-def resolve_with_source(
-    name: str,
-    *,
-    flag: Any = None,
-    mark: Any = None,
-    environ: Mapping[str, str] | None = None,
-    ini: Any = None,
-    file: Any = None,
-) -> Resolved:
-    """As `resolve`, with who said it: what was asked for and cannot be had is told apart from a default."""
     setting = SETTINGS[name]
     environ = os.environ if environ is None else environ
     said = (
-        ("flag", f"--{name.replace('_', '-')}", flag),
-        ("mark", f"pytest.mark.mldeploy({name}=…)", mark),
-        ("environment variable", setting.variable, environ.get(setting.variable)),
-        ("ini key", setting.ini_key, ini),
-        ("file", f"'{name}' in mldeploy.toml", file),
+        (f"--{name.replace('_', '-')}", flag),
+        (f"pytest.mark.mldeploy({name}=…)", mark),
+        (setting.variable, environ.get(setting.variable)),
+        (setting.ini_key, ini),
+        (f"'{name}' in mldeploy.toml", file),
     )
-    for source, where, value in said:
+    for where, value in said:
         if value is not None and value not in ("", [], ()):
-            return Resolved(parse(setting, value, where), source)
-    return Resolved(setting.default, "default")
+            return parse(setting, value, where)
+    return setting.default
 
 
 def parse(setting: Setting, value: Any, where: str) -> Any:

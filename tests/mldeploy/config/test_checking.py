@@ -42,7 +42,7 @@ def test_the_entry_script_is_checked(write: Write) -> None:
     path = write("ic.json", '{"entryScript": "score.py"}')
     (finding,) = check(path)
     assert (finding.level, finding.file, finding.line) == ("error", "ic.json", None)
-    assert finding.message.endswith("score.py: The entry script cannot be read")
+    assert finding.message.endswith("score.py: The entry script cannot be read: there is no such file")
     write("score.py", "def init(): pass")
     assert "has no run()" in check(path)[0].message
     write("score.py", "def init(:")
@@ -56,6 +56,35 @@ def test_files_that_are_named_are_checked(write: Write) -> None:
     assert finding.message.endswith("conda.yml: The file cannot be read: No such file or directory")
     environment = write("env.json", '{"python": {"condaDependenciesFile": "conda.yml"}}')
     assert [finding.level for finding in check(environment)] == ["error"]
+
+
+def test_requirements_that_are_named_are_checked(write: Write) -> None:
+    write("score.py", SCRIPT)
+    write("conda.yml", "dependencies: [{pip: ['-r missing.txt']}]")
+    for path in (
+        write("env.json", '{"python": {"condaDependenciesFile": "conda.yml"}}'),
+        write("ic.json", '{"entryScript": "score.py", "condaFile": "conda.yml"}'),
+    ):
+        (finding,) = check(path)
+        assert finding.level == "error"
+        assert finding.message.endswith("missing.txt cannot be read: No such file or directory")
+        assert finding.message.count("missing.txt") == 1
+
+
+@pytest.mark.parametrize("path", ["~no-such-user/x", "a\\u0000b", "x" * 300])
+def test_a_text_that_is_no_path_is_a_finding(write: Write, path: str) -> None:
+    write("score.py", SCRIPT)
+    for text in (
+        f'{{"entryScript": "{path}.py"}}',
+        f'{{"entryScript": "score.py", "sourceDirectory": "{path}"}}',
+        f'{{"entryScript": "score.py", "condaFile": "{path}"}}',
+        f'{{"entryScript": "score.py", "extraDockerfileSteps": "{path}"}}',
+        f'{{"python": {{"condaDependenciesFile": "{path}"}}}}',
+        f'{{"docker": {{"baseDockerfile": "{path}"}}}}',
+        f'{{"computeType": "aci", "sslEnabled": true, "cname": "a", "sslKey": "-----BEGIN", "sslCertificate": "{path}"}}',
+    ):
+        (finding,) = check(write("config.json", text))
+        assert finding.level == "error"
 
 
 def test_a_path_from_the_current_folder_is_a_warning(write: Write) -> None:

@@ -243,7 +243,7 @@ def test_without_a_near_key_all_are_listed() -> None:
         ({"computeType": "local", "tags": []}, ["'tags' expected an object, found a list"]),
         ({"computeType": "local", "tags": {"a": 1}}, ["'tags.a' expected text, found the number 1"]),
         ({"computeType": "aci", "authEnabled": "yes"}, ["'authEnabled' expected true or false, found text \"yes\""]),
-        ({"computeType": "aci", "keys": 5}, ["'keys' expected an object, found the number 5"]),
+        ({"computeType": "aci", "keys": 5}, ["'keys' expected an object, found a number"]),
         ({"computeType": "aci", "keys": {"primaryKey": 5}}, ["'keys.primaryKey' expected text, found a number"]),
         (
             {"computeType": "aci", "containerResourceRequirements": {"cpu": 0, "memoryInGB": "1"}},

@@ -58,6 +58,11 @@ def test_a_syntax_error_has_its_line_and_text(write: Write) -> None:
     assert caught.value.reason == "def run(data: return 1"
 
 
+def test_warnings_about_the_users_code_are_not_errors(write: Write) -> None:
+    """The tests' own setting turns warnings into errors, as users' do."""
+    check_entry_script(write("score.py", r"PATTERN = '\d'" + "\n" + GOOD[0]))
+
+
 @pytest.mark.parametrize("text", ["\0", "a = " + "(" * 5000 + ")" * 5000])
 def test_what_no_parser_takes(write: Write, text: str) -> None:
     with pytest.raises(UserErrorException, match="is not Python"):

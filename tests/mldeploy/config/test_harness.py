@@ -115,8 +115,9 @@ def test_a_table_of_pyproject(write: Write) -> None:
     with pytest.raises(ConfigException, match="not a known key") as caught:
         load_harness(write("pyproject.toml", PYPROJECT + "modls = []\n"))
     assert (caught.value.where, caught.value.hint) == ("pyproject.toml:10", "did you mean 'models'?")
-    with pytest.raises(ConfigException, match=r"no \[tool.mldeploy\]"):
-        load_harness(write("pyproject.toml", "[project]\nname = 'x'"))
+    for text in ("[project]\nname = 'x'", "tool = 3"):
+        with pytest.raises(ConfigException, match=r"no \[tool.mldeploy\]"):
+            load_harness(write("pyproject.toml", text))
 
 
 def test_what_is_not_said_is_no_setting(write: Write) -> None:

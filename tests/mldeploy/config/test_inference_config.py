@@ -33,6 +33,31 @@ def test_without_a_source_directory_only_the_script_is_taken(write: Write) -> No
     config.validate()
 
 
+def test_path_objects_are_paths(write: Write) -> None:
+    write("src/score.py", SCRIPT)
+    write("src/env.yml", "dependencies: [python=3.11]")
+    config = InferenceConfig(Path("score.py"), conda_file=Path("env.yml"), source_directory=Path("src"))
+    config.validate()
+    assert (config.entry_script, config.source_directory) == ("score.py", "src")
+    assert config.to_dict()["sourceDirectory"] == "src"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"environment": "AzureML-Minimal"}, "'environment' expected an Environment, found text \"AzureML-Minimal\""),
+        ({"environment": {"name": "a"}}, "'environment' expected an Environment, found an object"),
+        ({"base_image_registry": 5}, "'base_image_registry' expected an address, or an object with 'address'"),
+        ({"base_image_registry": {"address": "a", "password": 5}}, "'password' expected text, found a number"),
+        ({"base_image_registry": {"adress": "a"}}, "'adress' is not known"),
+    ],
+)
+def test_arguments_of_a_wrong_kind(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigException) as caught:
+        InferenceConfig("score.py", **arguments)
+    assert message in caught.value.message
+
+
 @pytest.mark.parametrize(
     ("entry_script", "source", "message", "reason"),
     [

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from mldeploy.config.settings import SETTINGS, Resolved, Setting, resolve, resolve_with_source
+from mldeploy.config.settings import SETTINGS, Setting, resolve
 from mldeploy.errors import ConfigException
 
 LAYERS = {
-    "flag": "flag",
-    "mark": "mark",
-    "environ": "environment variable",
-    "ini": "ini key",
-    "file": "file",
+    "flag": "--timeout",
+    "mark": "pytest.mark.mldeploy(timeout=…)",
+    "environ": "MLDEPLOY_TIMEOUT",
+    "ini": "mldeploy_timeout",
+    "file": "'timeout' in mldeploy.toml",
 }
 EXAMPLES: dict[str, tuple[Any, Any]] = {
     "text": ("word", "word"),
@@ -38,9 +38,7 @@ def test_the_first_that_says_something_wins(size: int) -> None:
     values = {layer: number for number, layer in enumerate(LAYERS, start=1)}
     for layers in itertools.combinations(LAYERS, size):
         arguments = said(setting, layers, values)
-        expected = Resolved(float(values[layers[0]]), LAYERS[layers[0]]) if layers else Resolved(300.0, "default")
-        assert resolve_with_source("timeout", **arguments) == expected
-        assert resolve("timeout", **arguments) == expected.value
+        assert resolve("timeout", **arguments) == (float(values[layers[0]]) if layers else 300.0)
 
 
 @pytest.mark.parametrize("name", SETTINGS)
@@ -50,18 +48,24 @@ def test_every_setting_from_every_place(name: str, layer: str) -> None:
     text, value = EXAMPLES[setting.kind]
     if setting.choices:
         text = value = next(choice for choice in reversed(setting.choices) if choice not in setting.later)
-    assert resolve_with_source(name, **said(setting, (layer,), {layer: text})) == Resolved(value, LAYERS[layer])
+    assert resolve(name, **said(setting, (layer,), {layer: text})) == value
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_who_said_what_is_wrong_is_told(layer: str) -> None:
+    with pytest.raises(ConfigException) as caught:
+        resolve("timeout", **said(SETTINGS["timeout"], (layer,), {layer: "soon"}))
+    assert caught.value.where == LAYERS[layer]
 
 
 @pytest.mark.parametrize("nothing", [None, "", [], ()])
 def test_nothing_said_is_nothing_said(nothing: Any) -> None:
     environ = {"MLDEPLOY_WORKSPACE": ""}
-    resolved = resolve_with_source("workspace", flag=nothing, mark=nothing, environ=environ, ini=nothing, file="ws")
-    assert resolved == Resolved("ws", "file")
+    assert resolve("workspace", flag=nothing, mark=nothing, environ=environ, ini=nothing, file="ws") == "ws"
 
 
 def test_false_and_zero_are_said() -> None:
-    assert resolve_with_source("offline", flag=False, environ={}, ini="true") == Resolved(False, "flag")
+    assert resolve("offline", flag=False, environ={}, ini="true") is False
     with pytest.raises(ConfigException, match="a number above 0"):
         resolve("timeout", flag=0, environ={}, ini=5)
 
