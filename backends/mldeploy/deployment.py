@@ -1,6 +1,8 @@
 """The way of a deployment: claim the name, make the package, hand it to the target, record what came of it.
 
 Whatever goes wrong on the way, Ctrl-C included, the record is as it was before and nothing new is left running.
+A deploying process that is killed cannot tidy up: what it leaves in the service's folder is ended and removed by
+the next deployment or deletion of that name.
 """
 
 from __future__ import annotations
@@ -15,8 +17,8 @@ from typing import TYPE_CHECKING
 
 from mldeploy.errors import UserErrorException, WebserviceException
 from mldeploy.events import Report, Step, silent
-from mldeploy.store.owners import alive, this_process
-from mldeploy.store.services import Operation, ServiceRecord
+from mldeploy.store.owners import this_process
+from mldeploy.store.services import Operation, ServiceRecord, busy, refuse_busy
 from mldeploy.targets import target_for
 from mldeploy.targets._protocol import Deployment, Description
 
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
     from mldeploy.config.harness import ServingSettings
     from mldeploy.inference_config import InferenceConfig
     from mldeploy.model import Model
-    from mldeploy.packaging.package import Package
     from mldeploy.workspace import Workspace
 
 DEFAULT_TIMEOUT_S = 300.0
@@ -122,43 +123,30 @@ def deploy(
     check_name(name)
     _check_engine(order.engine)
     target = target_for(order.configuration.compute_type)
-    settle(workspace, name)
-    now = datetime.now(timezone.utc)
-    record = ServiceRecord(
-        name=name,
-        compute_type=target.compute_type,
-        engine="process",
-        description=order.configuration.description,
-        tags=dict(order.configuration.tags or {}),
-        properties=dict(order.configuration.properties or {}),
-        created_time=now,
-        updated_time=now,
-        model_ids=tuple(model.id for model in order.models),
-        package_digest="",
-        inference_config={"base": str(order.inference_config.base), **order.inference_config.to_dict()},
-        deployment_config=order.configuration.to_dict(),
-        serving={**order.serving.to_dict(), "timeout": order.timeout},
-        operation="Running",
-        operation_id=str(uuid.uuid4()),
-        owner=this_process(),
-        error=None,
-        handle={},
-    )
+    record = _record(name, order)
+    folder = workspace.store.services_folder / name
     with _claimed(workspace, record, overwrite) as before:
+        old = before.handle if before else {}
+        target.sweep(folder, old)
         made = package(workspace, order.models, order.inference_config, offline=order.offline, report=report)
-        deployment = _deployment(workspace, name, made, order)
-        if before and before.handle:
-            handle = target_for(before.compute_type).update(before.handle, deployment, report)
-        else:
-            handle = target.deploy(deployment, report)
+        asked = Deployment(
+            name, workspace.name, made, order.configuration, order.serving, folder, order.timeout, order.offline
+        )
+        handle = dict(target.update(old, asked, report) if old else target.deploy(asked, report))
         try:
-            created = before.created_time if before else now
-            record = replace(record, handle=dict(handle), package_digest=made.digest, created_time=created, owner=None)
-            workspace.store.services.put(record)
+            # The name stays claimed until the old one is gone: if this process dies before, that is seen.
+            owner = record.owner if old else None
+            created = before.created_time if before and old else record.created_time
+            new = replace(record, handle=handle, package_digest=made.digest, created_time=created, owner=owner)
+            _write(workspace, new)
         except BaseException:
             target.delete(handle)
             raise
-    return record
+        if old:
+            target.sweep(folder, handle)
+            new = replace(new, owner=None)
+            _write(workspace, new)
+    return new
 
 
 def plan(workspace: Workspace, name: str, order: Order, report: Report = silent) -> Plan:
@@ -195,33 +183,54 @@ def settle(workspace: Workspace, name: str) -> tuple[ServiceRecord, Description]
     record = workspace.store.services.get(name)
     if record is None:
         return None
-    if record.operation == "Running" and alive(record.owner, record.updated_time):
-        return record, Description("Transitioning", None, None, None)
+    at_work = busy(record)
     if not record.handle:
-        return record, Description("Failed", None, None, record.error or _INTERRUPTED)
+        if at_work:
+            return record, Description("Transitioning", None, None, None)
+        return record, Description("Failed", None, None, _INTERRUPTED)
     seen = target_for(record.compute_type).describe(record.handle)
-    if record.operation == "Running":
-        if seen.state not in _FINAL:
-            return record, replace(seen, state="Transitioning")
-        ended: Operation = "Succeeded" if seen.state == "Healthy" else "Failed"
-        record = replace(record, operation=ended, owner=None, error=seen.error)
-        workspace.store.services.put(record)
-    return record, seen
+    if record.operation != "Running":
+        return record, seen
+    if at_work or seen.state not in _FINAL:
+        return record, replace(seen, state="Transitioning", error=None)
+    ended: Operation = "Succeeded" if seen.state == "Healthy" else "Failed"
+    operation_id = record.operation_id
+
+    def end(now: ServiceRecord) -> ServiceRecord:
+        same = now.operation_id == operation_id
+        return replace(now, operation=ended, owner=None, error=seen.error) if same else now
+
+    written = workspace.store.services.change(name, end)
+    return None if written is None else (written, seen)
 
 
 def delete(workspace: Workspace, name: str, report: Report = silent) -> None:
     """Stop a service and forget it.
 
     Raises:
-        WebserviceException: There is no such service (404).
+        WebserviceException: There is no such service (404), or somebody is at work on it (409).
     """
-    record = workspace.store.services.get(name)
-    if record is None:
-        raise not_found(workspace, name)
-    report(Step("delete", f"Deleting {name}"))
-    if record.handle:
-        target_for(record.compute_type).delete(record.handle)
-    workspace.store.services.delete(name)
+    services = workspace.store.services
+    now = datetime.now(timezone.utc)
+    operation_id, owner = str(uuid.uuid4()), this_process()
+
+    def claim(found: ServiceRecord) -> ServiceRecord:
+        refuse_busy(found)
+        return replace(found, operation="Running", operation_id=operation_id, owner=owner, updated_time=now)
+
+    try:
+        record = services.change(name, claim)
+        if record is None:
+            raise not_found(workspace, name)
+        report(Step("delete", f"Deleting {name}"))
+        target = target_for(record.compute_type)
+        if record.handle:
+            target.delete(record.handle)
+        target.sweep(workspace.store.services_folder / name, {})
+    except BaseException:
+        services.release(name, operation_id)
+        raise
+    services.delete(name)
 
 
 def not_found(workspace: Workspace, name: str) -> WebserviceException:
@@ -235,26 +244,53 @@ def not_found(workspace: Workspace, name: str) -> WebserviceException:
     )
 
 
+def _record(name: str, order: Order) -> ServiceRecord:
+    """What is asked for, as it is recorded while it is being made."""
+    now = datetime.now(timezone.utc)
+    model_ids = tuple(model.id for model in order.models)
+    return ServiceRecord(
+        name=name,
+        compute_type=target_for(order.configuration.compute_type).compute_type,
+        engine="process",
+        description=order.configuration.description,
+        tags=dict(order.configuration.tags or {}),
+        properties=dict(order.configuration.properties or {}),
+        created_time=now,
+        updated_time=now,
+        model_ids=model_ids,
+        package_digest="",
+        inference_config={"base": str(order.inference_config.base), **order.inference_config.to_dict()},
+        deployment_config=order.configuration.to_dict(),
+        serving={**order.serving.to_dict(), "timeout": order.timeout},
+        operation="Running",
+        operation_id=str(uuid.uuid4()),
+        owner={**this_process(), "model_ids": list(model_ids)},
+    )
+
+
 @contextlib.contextmanager
 def _claimed(workspace: Workspace, record: ServiceRecord, overwrite: bool) -> Iterator[ServiceRecord | None]:
     """Hold the name while its deployment is made; on any failure the record is what it was before."""
     services = workspace.store.services
-    before = services.begin(record, overwrite)
     try:
-        yield before
+        yield services.begin(record, overwrite)
     except BaseException:
-        if before and before.handle:
-            services.put(before)
-        else:
-            services.delete(record.name)
+        services.release(record.name, record.operation_id)
         raise
 
 
-def _deployment(workspace: Workspace, name: str, made: Package, order: Order) -> Deployment:
-    folder = workspace.store.services_folder / name
-    return Deployment(
-        name, workspace.name, made, order.configuration, order.serving, folder, order.timeout, order.offline
-    )
+def _write(workspace: Workspace, record: ServiceRecord) -> None:
+    """Put a record in its place, as long as the name is claimed by its operation.
+
+    Raises:
+        WebserviceException: It is not any more: the record was removed meanwhile (404).
+    """
+
+    def written(now: ServiceRecord) -> ServiceRecord:
+        return record if now.operation_id == record.operation_id else now
+
+    if workspace.store.services.change(record.name, written) != record:
+        raise WebserviceException(f"service {record.name} was deleted meanwhile", 404, where=record.name)
 
 
 def _check_engine(engine: str) -> None:

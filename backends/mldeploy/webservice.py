@@ -15,7 +15,7 @@ from mldeploy import deployment
 from mldeploy.deployment import DEFAULT_TIMEOUT_S, Order
 from mldeploy.errors import UserErrorException, WebserviceException
 from mldeploy.events import Report, StateChanged, silent
-from mldeploy.store.services import ServiceRecord
+from mldeploy.store.services import ServiceRecord, refuse_busy
 from mldeploy.targets import target_for
 from mldeploy.targets._protocol import Description
 
@@ -305,11 +305,12 @@ class Webservice:
 
         Raises:
             UserErrorException: A property is there with another value.
-            WebserviceException: The service was deleted (404).
+            WebserviceException: The service was deleted (404), or somebody is at work on it (409).
         """
         added = dict(properties or {})
 
         def change(record: ServiceRecord) -> ServiceRecord:
+            refuse_busy(record)
             for key, value in added.items():
                 if record.properties.get(key, value) != value:
                     raise UserErrorException(

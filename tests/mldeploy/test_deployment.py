@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -19,7 +20,7 @@ import pytest
 
 from mldeploy import InferenceConfig, LocalWebservice, Model, Webservice, Workspace
 from mldeploy.errors import ComputeTargetException, UserErrorException, WebserviceException
-from mldeploy.events import Event, StateChanged
+from mldeploy.events import Event, StateChanged, Step
 from mldeploy.targets.local import LocalTarget
 
 SCRIPT = """
@@ -283,6 +284,116 @@ def test_a_deployer_that_was_killed_is_taken_over(workspace: Workspace, script: 
         os.kill(deployer.pid, signal.SIGKILL)
     assert Webservice(workspace, "echo").state == "Failed"
     deployed(workspace, script).wait_for_deployment()
+
+
+# Replaces a service and is killed on the way: before or after the first, second … call of a function.
+DYING = """
+import os, signal, sys
+from mldeploy import InferenceConfig, Model, Workspace
+from mldeploy.engines import process
+from mldeploy.store.services import ServiceTable
+from mldeploy.targets.local import LocalTarget
+store, script, name, when, number = sys.argv[1:]
+owner = {"start": process, "change": ServiceTable, "sweep": LocalTarget}[name]
+real, calls = getattr(owner, name), []
+def dying(*arguments):
+    calls.append(name)
+    last = len(calls) == int(number)
+    if last and when == "before":
+        os.kill(os.getpid(), signal.SIGKILL)
+    result = real(*arguments)
+    if last:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return result
+setattr(owner, name, dying)
+workspace = Workspace.create("tests", store=store, exist_ok=True)
+Model.deploy(workspace, "echo", ["answer:2"], InferenceConfig(script), overwrite=True)
+"""
+
+
+def all_of(store: Path) -> set[int]:
+    """Supervisors of services in a store, whoever started them."""
+    found = set()
+    for one in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if any(str(store / "services") in word for word in one.cmdline()):
+                found.add(one.pid)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "when", "number", "runs"),
+    [
+        ("start", "after", 1, "old"),
+        ("change", "before", 1, "old"),
+        ("change", "after", 1, "new"),
+        ("sweep", "before", 2, "new"),
+        ("change", "before", 2, "new"),
+    ],
+)
+def test_a_deployer_killed_while_it_replaces(
+    workspace: Workspace, model: Model, script: Path, tmp_path: Path, name: str, when: str, number: int, runs: str
+) -> None:
+    deployed(workspace, script, models=[model]).wait_for_deployment()
+    newer = tmp_path / "newer.py"
+    newer.write_text(ECHO.replace("return data", "return 'new'"))
+    Model.register(workspace, str(tmp_path / "model.txt"), "answer")
+    command = [sys.executable, "-c", DYING, str(tmp_path / "store"), str(newer), name, when, str(number)]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    # What is recorded is what runs.
+    service = Webservice(workspace, "echo")
+    service.wait_for_deployment()
+    assert service.run("old") == runs
+    assert [model.id for model in service.models] == [{"old": "answer:1", "new": "answer:2"}[runs]]
+    # Whoever is next finds what was left.
+    if number == 1:
+        deployed(workspace, script, overwrite=True).wait_for_deployment()
+        assert len(all_of(tmp_path / "store")) == 1
+    Webservice(workspace, "echo").delete()
+    assert all_of(tmp_path / "store") == set()
+    assert list((tmp_path / "store" / "services").rglob("*.py")) == []
+
+
+def test_a_first_deployer_killed_leaves_what_a_deletion_removes(
+    workspace: Workspace, model: Model, script: Path, tmp_path: Path
+) -> None:
+    Model.register(workspace, str(tmp_path / "model.txt"), "answer")
+    command = [sys.executable, "-c", DYING, str(tmp_path / "store"), str(script), "start", "after", "1"]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    service = Webservice(workspace, "echo")
+    assert service.state == "Failed"
+    assert service.error is not None
+    assert "ended before the service was started" in service.error["message"]
+    assert len(all_of(tmp_path / "store")) == 1
+    service.delete()
+    assert all_of(tmp_path / "store") == set()
+    assert list((tmp_path / "store" / "services").rglob("*.py")) == []
+
+
+def test_while_it_is_replaced(workspace: Workspace, model: Model, script: Path, tmp_path: Path) -> None:
+    deployed(workspace, script).wait_for_deployment()
+    service = LocalWebservice(workspace, "echo")
+    assert isinstance(service, LocalWebservice)
+    told: list[str] = []
+
+    def look(event: Event) -> None:
+        if isinstance(event, Step) and event.name == "start":
+            told.append(service.state)
+            assert service.run("old one") == "old one"
+            changes: list[Callable[[], object]] = [service.delete, service.reload, lambda: service.add_tags({"a": "b"})]
+            for change in changes:
+                with pytest.raises(WebserviceException, match="another operation is in progress") as caught:
+                    change()
+                assert caught.value.status_code == 409
+            with pytest.raises(UserErrorException, match="used by service echo"):
+                model.delete()
+
+    deployed(workspace, script, models=[model], overwrite=True, report=look)
+    assert told == ["Transitioning"]
+    service.wait_for_deployment()
+    assert service.tags == {}
+    model_ids = [model.id for model in service.models]
+    assert model_ids == ["answer:1"]
 
 
 def test_a_service_killed_from_outside_is_failed_and_can_be_replaced(workspace: Workspace, script: Path) -> None:

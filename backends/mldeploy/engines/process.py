@@ -12,11 +12,13 @@ import contextlib
 import http.client
 import json
 import os
+import platform
+import shutil
 import signal
 import socket
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +29,7 @@ from mldeploy.errors import WebserviceException
 LOOPBACK = "127.0.0.1"
 STOP_GRACE_S = 5.0
 _LOOK_AGAIN_S = 0.01
+_PATIENCE_S = 2.0
 
 # A container would start with nothing of the shell's environment; a process needs these to run at all, to reach
 # a proxy or certificate store as other programs here do, and to keep the machine's limits on numeric libraries.
@@ -34,7 +37,7 @@ _PASSED_ON = ("HOME", "LANG", "TMPDIR", "TZ", "USER", "LOGNAME", "LD_LIBRARY_PAT
 _PASSED_ON_PREFIXES = ("LC_", "OMP_", "OPENBLAS_", "MKL_", "SSL_CERT_", "REQUESTS_CA_")
 _PASSED_ON_SUFFIXES = ("_proxy", "_PROXY")
 
-# Popen objects of services started here: a zombie is reaped through them, and would look alive otherwise.
+# Popen objects of services started here: what has ended is reaped through them.
 _children: dict[int, subprocess.Popen[bytes]] = {}
 
 
@@ -59,14 +62,14 @@ class Program:
 class Running:
     """A started program, as it can be found again by another process.
 
-    `created` is the supervisor's start time (seconds since the epoch): a pid alone may have been given to
-    somebody else since.
+    The folder is in the supervisor's command line and in no other: a pid alone may have been given to somebody
+    else since, and a start time moves when the clock is set.
     """
 
     pid: int
-    created: float
     port: int
     folder: str
+    host: str
 
 
 @dataclass(frozen=True)
@@ -121,17 +124,18 @@ def start(program: Program, port: int | None) -> Running:
         )
         _children[child.pid] = child
         chosen: int = listener.getsockname()[1]
-    try:
-        created = psutil.Process(child.pid).create_time()
-    except psutil.NoSuchProcess:
-        created = 0.0
-    return Running(child.pid, created, chosen, str(program.folder))
+    return Running(child.pid, chosen, str(program.folder), platform.node())
 
 
-def observe(running: Running, patience: float = 2.0) -> Observation:
-    """Look at a program; `patience` is how long (seconds) an answer to `GET /` is waited for."""
+def elsewhere(running: Running) -> bool:
+    """Whether it was started on another machine, as far as can be told from here."""
+    return running.host != platform.node() and not Path(running.folder).exists()
+
+
+def observe(running: Running) -> Observation:
+    """Look at a program. What does not answer `GET /` within two seconds counts as not answering."""
     if _alive(running):
-        return Observation(True, _health(running.port, patience), None, "")
+        return Observation(True, _health(running.port), None, "")
     try:
         ended = json.loads(_exit_file(Path(running.folder)).read_text())
     except (OSError, ValueError):
@@ -146,11 +150,20 @@ def stop(running: Running) -> None:
     for number in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(running.pid, number)
-        if _wait(running, STOP_GRACE_S):
+        if _gone(running.pid, STOP_GRACE_S):
             break
     # the worker may outlive its supervisor for a moment: nothing of the group is left when this returns
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(running.pid, signal.SIGKILL)
+    _alive(running)  # reaps it, if it was started here
+
+
+def remove(folder: Path) -> None:
+    """End what runs out of an instance's folder, whoever started it, and remove the folder."""
+    for found in psutil.process_iter(["cmdline"]):
+        if _names(found.info["cmdline"] or (), str(folder)):
+            stop(Running(found.pid, 0, str(folder), ""))
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def log_file(folder: Path) -> Path:
@@ -203,27 +216,42 @@ def _alive(running: Running) -> bool:
     child = _children.get(running.pid)
     if child is not None and child.poll() is not None:
         del _children[running.pid]
-        return False
     try:
-        process = psutil.Process(running.pid)
-        same = abs(process.create_time() - running.created) < 0.01
-        return same and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
+        words = psutil.Process(running.pid).cmdline()
+        # One that is just beginning or just ending has none, but is a session's leader as ours are.
+        return _names(words, running.folder) if words else os.getsid(running.pid) == running.pid
+    except (psutil.Error, ProcessLookupError):  # a zombie too
         return False
 
 
-def _wait(running: Running, seconds: float) -> bool:
-    """Whether it is gone in time. A zombie counts as gone: its parent may be another process that lives on."""
+def _names(words: Sequence[str], folder: str) -> bool:
+    """Whether a command line is that of the supervisor of the instance in a folder.
+
+    The folder's own name, which no other instance has, decides: its place may be seen under another path.
+    """
+    return any(word.endswith(f"/{_exit_file(Path(Path(folder).name))}") for word in words)
+
+
+def _gone(pid: int, seconds: float) -> bool:
+    """Whether a process is gone in time, with its port.
+
+    A zombie counts as gone: its parent may be another process that lives on. One that is just ending does not: its
+    command line goes before its sockets do.
+    """
     deadline = time.monotonic() + seconds
-    while _alive(running):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(_LOOK_AGAIN_S)
+    try:
+        process = psutil.Process(pid)
+        while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(_LOOK_AGAIN_S)
+    except psutil.NoSuchProcess:
+        pass
     return True
 
 
-def _health(port: int, patience: float) -> int | None:
-    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=patience)
+def _health(port: int) -> int | None:
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=_PATIENCE_S)
     try:
         connection.request("GET", "/")
         return connection.getresponse().status

@@ -240,8 +240,10 @@ class ModelTable:
         return (models.c.workspace_id == self._workspace_id, *conditions)
 
     def _users(self, connection: Connection, model_id: str) -> builtins.list[str]:
-        query = select(services.c.name, services.c.model_ids).where(services.c.workspace_id == self._workspace_id)
-        return sorted(name for name, model_ids in connection.execute(query) if model_id in model_ids)
+        columns = (services.c.name, services.c.model_ids, services.c.owner)
+        rows = connection.execute(select(*columns).where(services.c.workspace_id == self._workspace_id))
+        # A service that is being replaced is recorded as it was: what is to come is with the operation's owner.
+        return sorted(name for name, used, owner in rows if model_id in {*used, *(owner or {}).get("model_ids", ())})
 
     def _explained(self, error: OSError) -> WorkspaceException:
         full = error.errno in {errno.ENOSPC, errno.EDQUOT}

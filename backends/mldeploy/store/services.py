@@ -47,8 +47,8 @@ class ServiceRecord:
         inference_config: As JSON.
         deployment_config: As JSON.
         serving: The serving settings as JSON.
-        owner: The process that prepares the operation (`store.owners.this_process`); None from the moment the
-            engine runs it.
+        owner: The process that prepares the operation (`store.owners.this_process`), with the `model_ids` it
+            works with; None from the moment the engine runs it.
         error: The error object of v1's services, if the operation failed.
         handle: What the engine needs to find it again.
     """
@@ -88,11 +88,13 @@ class ServiceTable:
     def begin(self, record: ServiceRecord, overwrite: bool) -> ServiceRecord | None:
         """Begin an operation on a service: only one process can, whoever asks at the same time.
 
-        A first deployment whose process has died is taken over. The handle of a service that is replaced is
-        kept until the new one's is put in its place, so that nobody's death on the way can lose a running one.
+        A service that is there stays recorded as it is until the new one is put in its place, so that nobody's
+        death on the way can lose a running one or tell of what does not run. An operation whose process has died
+        is taken over.
 
         Args:
-            record: What to write, with operation `Running` and the owner that runs it.
+            record: What to write where there is no service yet, with operation `Running` and the owner that
+                runs it.
             overwrite: Whether a service of that name may be replaced.
 
         Returns:
@@ -108,22 +110,26 @@ class ServiceTable:
             if found is None:
                 connection.execute(insert(services).values(self._row(record)))
                 return None
-            self._refuse_conflict(found, overwrite)
-            self._write(connection, replace(record, handle=found.handle, created_time=found.created_time))
+            refuse_busy(found)
+            _refuse_existing(found, overwrite)
+            claim = {key: getattr(record, key) for key in ("operation", "operation_id", "owner", "updated_time")}
+            self._write(connection, replace(found, **claim))
             return found
 
-    def put(self, record: ServiceRecord) -> None:
-        """Write the record of a service that is there.
+    def release(self, name: str, operation_id: str) -> None:
+        """Give up an operation: the service is what it was, and is gone where there was none.
 
-        Args:
-            record: The whole of it.
-
-        Raises:
-            WebserviceException: With status 404: it was deleted meanwhile.
+        Nothing happens where the operation is not that one.
         """
         with self._database.write() as connection:
-            if not self._write(connection, record):
-                raise WebserviceException(f"service {record.name} was deleted meanwhile", 404, where=record.name)
+            lock_table(connection, "services", "SHARE ROW EXCLUSIVE")
+            found = self._find(connection, name)
+            if found is None or found.operation_id != operation_id:
+                return
+            if found.handle:
+                self._write(connection, replace(found, owner=None))
+            else:
+                connection.execute(delete(services).where(*self._is(name)))
 
     def change(self, name: str, change: Callable[[ServiceRecord], ServiceRecord]) -> ServiceRecord | None:
         """Change the record of a service; nobody else writes it between reading and writing.
@@ -167,31 +173,43 @@ class ServiceTable:
         row = connection.execute(select(services).where(*self._is(name))).mappings().first()
         return _record(row) if row else None
 
-    def _write(self, connection: Connection, record: ServiceRecord) -> bool:
-        statement = update(services).where(*self._is(record.name)).values(self._row(record))
-        return connection.execute(statement).rowcount > 0
+    def _write(self, connection: Connection, record: ServiceRecord) -> None:
+        connection.execute(update(services).where(*self._is(record.name)).values(self._row(record)))
 
     def _row(self, record: ServiceRecord) -> dict[str, Any]:
         return {**asdict(record), "workspace_id": self._workspace_id}
 
-    @staticmethod
-    def _refuse_conflict(found: ServiceRecord, overwrite: bool) -> None:
-        if found.operation == "Running" and alive(found.owner, found.updated_time):
-            raise WebserviceException(
-                f"service {found.name} cannot be changed: another operation is in progress",
-                409,
-                where=found.name,
-                reason=f"process {found.owner and found.owner['pid']}, since {found.updated_time:%H:%M:%S} UTC",
-                hint="wait for it to end, then try again",
-            )
-        interrupted = found.owner is not None and not found.handle
-        if not interrupted and not overwrite:
-            raise WebserviceException(
-                f"there is already a service with name {found.name} in this workspace",
-                409,
-                where=found.name,
-                hint=f"--overwrite (overwrite=True) replaces it; `mldeploy service delete {found.name}` removes it",
-            )
+
+def busy(record: ServiceRecord) -> bool:
+    """Whether a living process is at work on the service."""
+    return record.operation == "Running" and alive(record.owner, record.updated_time)
+
+
+def refuse_busy(record: ServiceRecord) -> None:
+    """See that nobody is at work on a service.
+
+    Raises:
+        WebserviceException: Somebody is (409).
+    """
+    if busy(record):
+        raise WebserviceException(
+            f"service {record.name} cannot be changed: another operation is in progress",
+            409,
+            where=record.name,
+            reason=f"process {record.owner and record.owner['pid']}, since {record.updated_time:%H:%M:%S} UTC",
+            hint="wait for it to end, then try again",
+        )
+
+
+def _refuse_existing(found: ServiceRecord, overwrite: bool) -> None:
+    interrupted = found.owner is not None and not found.handle
+    if not interrupted and not overwrite:
+        raise WebserviceException(
+            f"there is already a service with name {found.name} in this workspace",
+            409,
+            where=found.name,
+            hint=f"--overwrite (overwrite=True) replaces it; `mldeploy service delete {found.name}` removes it",
+        )
 
 
 def _record(row: RowMapping) -> ServiceRecord:

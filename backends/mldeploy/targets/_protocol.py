@@ -43,7 +43,11 @@ class Description:
 
 
 class Target(Protocol):
-    """One of local, aci, aks, edge, fpga."""
+    """One of local, aci, aks, edge, fpga.
+
+    `update` leaves the old deployment where the new one can stand beside it: `sweep` ends and removes all that is in
+    a service's folder but what is kept, so what a killed deployer has left too.
+    """
 
     name: str
     compute_type: str
@@ -54,3 +58,4 @@ class Target(Protocol):
     def describe(self, handle: Handle) -> Description: ...
     def logs(self, handle: Handle, num_lines: int) -> str: ...
     def delete(self, handle: Handle) -> None: ...
+    def sweep(self, folder: Path, keep: Handle) -> None: ...

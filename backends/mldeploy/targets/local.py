@@ -45,20 +45,20 @@ class LocalTarget:
             return _start(program, deployment, report)
 
     def update(self, handle: Handle, deployment: Deployment, report: Report) -> Handle:
-        """Replace a deployment: the old one is stopped when all that can fail is done.
+        """Start the new one beside the old one.
 
-        Where the new one is to have the old one's port, that is just before it is started, else just after.
+        Where it is to have the old one's port, the old one is stopped first, when nearly all that can fail is done.
         """
         with _laid_out(deployment, report) as program:
             if _port(deployment) == handle["port"]:
                 process.stop(Running(**handle))
-            started = _start(program, deployment, report)
-            self.delete(handle)
-            return started
+            return _start(program, deployment, report)
 
     def describe(self, handle: Handle) -> Description:
         """What the process engine sees now."""
         running = Running(**handle)
+        if process.elsewhere(running):
+            return Description("Unhealthy", None, None, _out_of_sight(running))
         seen = process.observe(running)
         base = f"http://localhost:{running.port}"
         error = None if seen.alive else _error(seen)
@@ -74,6 +74,15 @@ class LocalTarget:
         process.stop(running)
         shutil.rmtree(running.folder, ignore_errors=True)
 
+    def sweep(self, folder: Path, keep: Handle) -> None:
+        """End and remove every instance in a service's folder but one, whoever started them."""
+        kept = Path(keep["folder"]).name if keep else None
+        for instance in folder.glob("*"):
+            if instance.name != kept:
+                process.remove(instance)
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+
 
 @contextlib.contextmanager
 def _laid_out(deployment: Deployment, report: Report) -> Iterator[Program]:
@@ -86,7 +95,7 @@ def _laid_out(deployment: Deployment, report: Report) -> Iterator[Program]:
         _lay_out(deployment, folder / "app")
         yield Program(python, folder, _variables(deployment, folder / "app"), deployment.timeout)
     except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
+        process.remove(folder)
         raise
 
 
@@ -137,6 +146,15 @@ def _state(seen: Observation) -> Any:
     if not seen.alive:
         return "Failed"
     return "Healthy" if seen.health == _HTTP_OK else "Unhealthy"
+
+
+def _out_of_sight(running: Running) -> dict[str, Any]:
+    return {
+        "code": "LocalDeploymentElsewhere",
+        "statusCode": 400,
+        "message": f"The service runs on the machine {running.host}, which cannot be looked at from here.",
+        "details": [],
+    }
 
 
 def _error(seen: Observation) -> dict[str, Any]:

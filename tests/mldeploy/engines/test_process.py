@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -148,8 +149,8 @@ def test_init_that_never_ends_is_ended(start: Callable[..., Running]) -> None:
 def test_the_script_prints_into_the_log(start: Callable[..., Running]) -> None:
     running = start()
     settled(running)
+    until(lambda: "hello from init" in process.logs(Path(running.folder), 100))
     log = process.logs(Path(running.folder), 100)
-    assert "hello from init" in log
     assert process.logs(Path(running.folder), 1) == log.splitlines(keepends=True)[-1]
     assert process.logs(Path(running.folder), 0) == ""
 
@@ -178,26 +179,53 @@ def test_killed_from_outside_nothing_stays_and_the_state_says_so(start: Callable
 def test_a_reused_pid_is_not_ours(start: Callable[..., Running]) -> None:
     running = start()
     settled(running)
-    stranger = replace(running, created=running.created - 100)
+    stranger = replace(running, folder=f"{running.folder}-of-another")
     assert not process.observe(stranger).alive
     process.stop(stranger)
     assert process.observe(running).alive
+    assert not process.observe(replace(running, pid=os.getpid())).alive
 
 
-def test_it_outlives_the_process_that_started_it(program: Program) -> None:
-    code = (
-        "import sys, dataclasses, json\n"
-        "from pathlib import Path\n"
-        "from mldeploy.engines.process import Program, start\n"
-        "python, folder, variables = json.loads(sys.argv[1])\n"
-        "print(json.dumps(dataclasses.asdict(start(Program(Path(python), Path(folder), variables, 30), None))))\n"
-    )
-    import json
+def test_what_nobody_recorded_is_found_and_removed(start: Callable[..., Running], tmp_path: Path) -> None:
+    running = start()
+    settled(running)
+    process.remove(tmp_path / "another")
+    assert process.observe(running).alive
+    process.remove(Path(running.folder))
+    assert group(running) == []
+    assert not Path(running.folder).exists()
 
+
+def test_only_what_cannot_be_here_is_elsewhere(start: Callable[..., Running]) -> None:
+    running = start()
+    assert not process.elsewhere(running)
+    assert not process.elsewhere(replace(running, host="the name this machine had yesterday"))
+    assert not process.elsewhere(replace(running, folder="/gone"))
+    assert process.elsewhere(replace(running, host="far", folder="/gone"))
+
+
+# A fork has the parent's objects, but no children of its own.
+STARTING = """
+import dataclasses, json, os, sys
+from pathlib import Path
+from mldeploy.engines.process import Program, observe, start
+python, folder, variables = json.loads(sys.argv[1])
+running = start(Program(Path(python), Path(folder), variables, 30), None)
+child = os.fork()
+if child == 0:
+    os._exit(observe(running).alive)
+seen = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+print(json.dumps([dataclasses.asdict(running), seen]))
+"""
+
+
+def test_it_is_seen_by_a_fork_and_outlives_the_process_that_started_it(program: Program) -> None:
     asked = json.dumps([str(program.python), str(program.folder), dict(program.variables)])
-    told = subprocess.run([sys.executable, "-c", code, asked], capture_output=True, text=True, check=True)
-    running = Running(**json.loads(told.stdout))
+    told = subprocess.run([sys.executable, "-c", STARTING, asked], capture_output=True, text=True, check=True)
+    handle, seen_by_fork = json.loads(told.stdout)
+    running = Running(**handle)
     try:
+        assert seen_by_fork
         assert settled(running).health == 200
     finally:
         process.stop(running)
@@ -212,7 +240,7 @@ def test_the_shells_environment_does_not_leak_in(
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     running = start("import os\ndef init():\n    print(sorted(os.environ))\n\ndef run(data):\n    return data\n")
     settled(running)
+    until(lambda: "OMP_NUM_THREADS" in process.logs(Path(running.folder), 100))
     log = process.logs(Path(running.folder), 100)
-    assert "OMP_NUM_THREADS" in log
     assert "AWS_SECRET_ACCESS_KEY" not in log
     assert "PYTHONPATH" not in log

@@ -42,7 +42,7 @@ def test_a_record_is_read_as_it_was_written(ws: Workspace, service: ServiceRecor
     assert ws.store.services.begin(full, overwrite=False) is None
     assert ws.store.services.get("dancer") == full
     done = replace(full, operation="Succeeded", owner=None, error=None)
-    ws.store.services.put(done)
+    assert ws.store.services.change("dancer", lambda _: done) == done
     assert ws.store.services.list() == [done]
     ws.store.services.delete("dancer")
     assert ws.store.services.get("dancer") is None
@@ -50,9 +50,17 @@ def test_a_record_is_read_as_it_was_written(ws: Workspace, service: ServiceRecor
 
 
 def test_what_was_deleted_is_not_put_back(ws: Workspace, service: ServiceRecord) -> None:
-    with pytest.raises(WebserviceException, match="deleted meanwhile") as caught:
-        ws.store.services.put(service)
-    assert caught.value.status_code == 404
+    assert ws.store.services.change("dancer", lambda _: service) is None
+    assert ws.store.services.list() == []
+
+
+def test_an_operation_is_given_up_by_who_began_it(ws: Workspace, service: ServiceRecord) -> None:
+    ws.store.services.begin(service, overwrite=False)
+    ws.store.services.release("dancer", "another operation")
+    assert ws.store.services.get("dancer") == service
+    ws.store.services.release("dancer", service.operation_id)
+    assert ws.store.services.get("dancer") is None
+    ws.store.services.release("dancer", service.operation_id)
 
 
 def test_one_operation_at_a_time(ws: Workspace, service: ServiceRecord) -> None:
@@ -63,17 +71,21 @@ def test_one_operation_at_a_time(ws: Workspace, service: ServiceRecord) -> None:
 
 
 def test_a_service_is_replaced_only_if_that_is_wanted(ws: Workspace, service: ServiceRecord) -> None:
-    ws.store.services.begin(service, overwrite=False)
-    done = replace(service, operation="Succeeded", owner=None, handle={"pid": 5})
-    ws.store.services.put(done)
+    done = replace(service, operation="Succeeded", operation_id="first", owner=None, handle={"pid": 5})
+    ws.store.services.begin(done, overwrite=False)
+    newer = replace(service, model_ids=("net:2",), operation_id="second")
     with pytest.raises(WebserviceException, match="already a service with name dancer") as caught:
-        ws.store.services.begin(service, overwrite=False)
+        ws.store.services.begin(newer, overwrite=False)
     assert caught.value.status_code == 409
     assert "--overwrite" in caught.value.hint
-    assert ws.store.services.begin(service, overwrite=True) == done
+    assert ws.store.services.begin(newer, overwrite=True) == done
+    # Until the new one runs, the record tells of the old one.
+    found = ws.store.services.get("dancer")
+    assert found == replace(done, operation="Running", operation_id="second", owner=service.owner)
+    ws.store.services.release("dancer", "second")
     found = ws.store.services.get("dancer")
     assert found
-    assert (found.operation, found.handle) == ("Running", {"pid": 5})
+    assert (found.handle, found.model_ids, found.owner) == ({"pid": 5}, ("net:1",), None)
 
 
 def test_a_dead_deployment_is_taken_over(ws: Workspace, service: ServiceRecord, dead: Owner) -> None:
