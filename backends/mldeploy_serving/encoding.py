@@ -14,7 +14,7 @@ import enum
 import json
 import math
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import PurePath
 from typing import Any
 
@@ -30,7 +30,7 @@ class Encoder:
 
     def __init__(self, *, nan_as_null: bool = False) -> None:
         self._nan_as_null = nan_as_null
-        self._write = json.JSONEncoder(default=plain, allow_nan=not nan_as_null).encode
+        self._write = json.JSONEncoder(default=_plain_again, allow_nan=not nan_as_null).encode
 
     def encode(self, value: Any) -> bytes:
         """JSON for `value`.
@@ -50,7 +50,7 @@ class Encoder:
         try:
             return self._write(value).encode()
         except (TypeError, ValueError):
-            # keys that are no text, or NaN: rare enough to be looked for only now
+            # keys that are no text, NaN, or generators: rare enough to be looked for only now
             return self._write(_rebuilt(value, self._nan_as_null)).encode()
 
 
@@ -64,6 +64,13 @@ def plain(value: Any) -> Any:
         if isinstance(value, types):
             return convert(value)
     return _by_ability(value)
+
+
+def _plain_again(value: Any) -> Any:
+    """The same for what can be asked a second time; a generator would have nothing left to say."""
+    if isinstance(value, Iterator):
+        raise TypeError
+    return plain(value)
 
 
 def _by_ability(value: Any) -> Any:

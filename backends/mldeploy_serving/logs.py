@@ -21,6 +21,7 @@ _OWN_FOLDER = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120
 # frames before the user's own: ours, and the wrappers of `inference-schema`'s decorators
 _PLUMBING = (os.sep + "wrapt" + os.sep, os.sep + "inference_schema" + os.sep)
 
+_handler = logging.StreamHandler(sys.stdout)
 _print = builtins.print
 _print_logger = logging.getLogger("mldeploy.print")
 
@@ -38,13 +39,15 @@ class _Formatter(logging.Formatter):
 
 
 def configure() -> None:
-    """Send the `mldeploy` loggers and `print()` to stdout."""
+    """Send the `mldeploy` loggers and `print()` to stdout, by a stream that no script can close or replace."""
     for stream in (sys.stdout, sys.stderr):
         # in UTF-8 whatever the locale, as who reads the log cannot know it
         stream.reconfigure(encoding="utf-8", line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
-    handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(_Formatter("%(asctime)s %(levelname).1s [%(process)d] %(name)s - %(message)s"))
-    LOGGER.addHandler(handler)
+    _handler.setStream(
+        open(os.dup(1), "w", buffering=1, encoding="utf-8", errors="backslashreplace")  # noqa: PTH123, SIM115
+    )
+    _handler.setFormatter(_Formatter("%(asctime)s %(levelname).1s [%(process)d] %(name)s - %(message)s"))
+    LOGGER.addHandler(_handler)
     LOGGER.setLevel(logging.INFO)
     LOGGER.propagate = False
     builtins.print = _print_with_request_id
@@ -64,6 +67,15 @@ def _print_with_request_id(
 def describe(error: BaseException) -> str:
     """An exception's traceback, from the first line of the user's own code on."""
     return "".join(traceback.format_exception(type(error), error, _from_users_code(error.__traceback__))).rstrip()
+
+
+def told(error: BaseException) -> str:
+    """An exception's name and first line."""
+    try:
+        text = str(error)
+    except Exception:  # its __str__ is the user's own code
+        text = "<its text failed>"
+    return f"{type(error).__name__}: {text}".splitlines()[0].rstrip(": ")
 
 
 def in_users_code(frame: TracebackType) -> bool:
@@ -122,4 +134,4 @@ class RequestLines:
         """Write what there is."""
         if self._pending:
             lines, self._pending = self._pending, []
-            sys.stdout.write("".join(lines))
+            _handler.stream.write("".join(lines))

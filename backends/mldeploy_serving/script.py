@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from mldeploy_serving.logs import LOGGER, describe, entries, in_users_code
+from mldeploy_serving.logs import LOGGER, describe, entries, in_users_code, told
 from mldeploy_serving.settings import Settings, StartError
 
 MODULE_NAME = "entry_module"  # pickles and inference-schema's tables know the script by this name
@@ -113,7 +113,7 @@ def _import(path: Path) -> ModuleType:
 
 def _short(error: BaseException) -> str:
     """`ValueError: text (score.py, line 3)`, with the innermost line of the user's own code."""
-    text = f"{type(error).__name__}: {error}".splitlines()[0].rstrip(": ")
+    text = told(error)
     if isinstance(error, SyntaxError):
         return text
     where = [entry for entry in entries(error.__traceback__) if in_users_code(entry)]
@@ -139,7 +139,7 @@ def _check(init: Callable[[], Any], run: Callable[..., Any]) -> Script:
     decorated, raw = _is_decorated(run), _is_raw()
     if decorated and raw:
         raise StartError("run() cannot be decorated with both @rawhttp and @input_schema")
-    LOGGER.info("run() is invoked with %s", _told(others, decorated, raw))
+    LOGGER.info("run() is invoked with %s", _invocation(others, decorated, raw))
     return Script(init, run, others, wants_headers, decorated, raw)
 
 
@@ -166,7 +166,7 @@ def _is_raw() -> bool:
     return aml_request is not None and bool(aml_request.raw_requested)
 
 
-def _told(parameters: tuple[inspect.Parameter, ...], decorated: bool, raw: bool) -> str:
+def _invocation(parameters: tuple[inspect.Parameter, ...], decorated: bool, raw: bool) -> str:
     if raw:
         return "the request object (@rawhttp)."
     if decorated:

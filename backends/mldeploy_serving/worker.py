@@ -121,9 +121,9 @@ class Worker:
 
 
 def _end_at_once(code: int = 1) -> NoReturn:
-    with contextlib.suppress(OSError, ValueError):
-        sys.stdout.flush()
-        sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):  # a script may have put anything there
+            stream.flush()
     os._exit(code)
 
 
@@ -148,5 +148,5 @@ def main(arguments: Sequence[str]) -> NoReturn:
         worker.end(str(error))
     except Exception as error:
         LOGGER.exception("The scoring server itself has failed")
-        worker.end(f"the scoring server itself has failed: {type(error).__name__}: {error}")
+        worker.end(f"the scoring server itself has failed: {logs.told(error)}")
     worker.end()

@@ -8,6 +8,7 @@ import decimal
 import enum
 import json
 import uuid
+from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -78,6 +79,24 @@ def test_what_json_has_nothing_for(value: Any) -> None:
 def test_null_for_nan_wherever_it_is() -> None:
     value = {"a": np.array([1.0, np.nan]), "b": (float("-inf"), {"c": float("nan")})}
     assert Encoder(nan_as_null=True).encode(value) == b'{"a": [1.0, null], "b": [null, {"c": null}]}'
+
+
+def test_generators_are_asked_once() -> None:
+    def numbers() -> Iterator[float]:
+        yield from (1.0, float("nan"))
+
+    assert Encoder().encode({"a": numbers(), "b": [numbers()]}) == b'{"a": [1.0, NaN], "b": [[1.0, NaN]]}'
+    assert Encoder(nan_as_null=True).encode([numbers()]) == b"[[1.0, null]]"
+    assert Encoder().encode({(1, 2): numbers()}) == b'{"(1, 2)": [1.0, NaN]}'
+
+
+def test_a_generator_that_fails_fails() -> None:
+    def failing() -> Iterator[int]:
+        yield 1
+        raise ValueError("half way")
+
+    with pytest.raises(ValueError, match="half way"):
+        Encoder().encode(failing())
 
 
 VALUES = st.recursive(

@@ -26,6 +26,10 @@ RUN = "def run(data): pass\n"
         ("def init(:\n", "could not be imported: SyntaxError: invalid syntax (score.py, line 1)"),
         ("def init():\n    raise ValueError('none')\n" + RUN, "init() failed: ValueError: none (score.py, line 2)"),
         ("import sys\ndef init(): sys.exit(0)\n" + RUN, "init() failed: SystemExit: 0 (score.py, line 2)"),
+        (
+            "class Odd(Exception):\n    def __str__(self): return 1 / 0\ndef init(): raise Odd\n" + RUN,
+            "init() failed: Odd: <its text failed> (score.py, line 3)",
+        ),
         ("import os\ndef init(): os._exit(0)\n" + RUN, "the worker ended by itself (os._exit in the entry script?)"),
         ("raise SystemExit(0)\n", "could not be imported: SystemExit: 0 (score.py, line 1)"),
     ],

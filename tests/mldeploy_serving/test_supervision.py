@@ -122,8 +122,19 @@ def test_what_a_script_redirects_is_not_logged(serve: Serve) -> None:
     assert "kept" not in service.log()
 
 
+@pytest.mark.parametrize("loss", ["sys.stdout.close()", "sys.stdout = sys.stderr = None", "sys.stdout = object()"])
+def test_a_script_that_loses_its_output_is_served_logged_and_stopped(serve: Serve, loss: str) -> None:
+    service = serve(f"import sys\ndef init(): {loss}\n" + RUN)
+    assert service.post("a").json() == "a"
+    service.wait_for_log("POST /score 200")
+    service.process.terminate()
+    assert service.wait()["reason"] == "stopped by SIGTERM"
+    assert "Traceback" not in service.log()
+
+
 def test_the_log_is_utf8_whatever_the_locale(serve: Serve) -> None:
     service = serve("def init(): print('größer \u2713')\n" + RUN, LC_ALL="C", PYTHONIOENCODING="latin-1")
+    service.worker_pid()
     assert "größer \u2713\n" in service.log_file.read_text("utf-8")
 
 
