@@ -74,6 +74,7 @@ def test_requirements_that_are_named_are_checked(write: Write) -> None:
 @pytest.mark.parametrize("path", ["~no-such-user/x", "a\\u0000b", "x" * 300])
 def test_a_text_that_is_no_path_is_a_finding(write: Write, path: str) -> None:
     write("score.py", SCRIPT)
+    pem = "-----BEGIN"
     for text in (
         f'{{"entryScript": "{path}.py"}}',
         f'{{"entryScript": "score.py", "sourceDirectory": "{path}"}}',
@@ -81,7 +82,7 @@ def test_a_text_that_is_no_path_is_a_finding(write: Write, path: str) -> None:
         f'{{"entryScript": "score.py", "extraDockerfileSteps": "{path}"}}',
         f'{{"python": {{"condaDependenciesFile": "{path}"}}}}',
         f'{{"docker": {{"baseDockerfile": "{path}"}}}}',
-        f'{{"computeType": "aci", "sslEnabled": true, "cname": "a", "sslKey": "-----BEGIN", "sslCertificate": "{path}"}}',
+        f'{{"computeType": "aci", "sslEnabled": true, "cname": "a", "sslKey": "{pem}", "sslCertificate": "{path}"}}',
     ):
         (finding,) = check(write("config.json", text))
         assert finding.level == "error"
