@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+
+_STORED = re.compile(r"(?:^|/)([0-9a-f]{2})/\1[0-9a-f]{62}$")
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,16 @@ class Files(Protocol):
     def sweep(self, wanted: Collection[str]) -> int:
         """Remove all other bytes, but none that a living process is storing; the number of bytes freed."""
         ...
+
+
+def is_stored(path: str) -> bool:
+    """Whether a path ends as those of stored files do: a place may have files of other people in it.
+
+    Examples:
+        >>> is_stored("models/e3/" + "e3" * 32), is_stored("models/uk/prices.csv")
+        (True, False)
+    """
+    return _STORED.search(path) is not None
 
 
 def total(sources: Iterable[Source]) -> int:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from mldeploy.errors import WorkspaceException
 from mldeploy.store.copying import copy_hashed
-from mldeploy.store.files import Content
+from mldeploy.store.files import Content, is_stored
 from mldeploy.store.owners import alive, this_process
 
 TEMPORARY = "tmp"
@@ -91,10 +91,10 @@ class LocalFiles:
         """See `Files`."""
         freed = 0
         for place in self._root.glob("??/*"):
-            if place.name not in wanted:
+            if is_stored(place.as_posix()) and place.name not in wanted:
                 freed += place.stat().st_size
                 place.unlink()
-        for folder in self._root.glob(f"{TEMPORARY}/*"):
+        for folder in self._root.glob(f"{TEMPORARY}/*@*@*@*"):
             if not _at_work(folder):
                 freed += sum(file.stat().st_size for file in folder.iterdir())
                 shutil.rmtree(folder)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from mldeploy.errors import WorkspaceException
 from mldeploy.store.copying import BLOCK
-from mldeploy.store.files import Content, Vanished
+from mldeploy.store.files import Content, Vanished, is_stored
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -100,7 +100,7 @@ class RemoteFiles:
         with _reached(self._shown):
             self._system.invalidate_cache()
             for path, entry in self._system.find(self._prefix, detail=True).items():
-                if path.rpartition("/")[2] not in wanted:
+                if is_stored(path) and path.rpartition("/")[2] not in wanted:
                     freed += entry["size"]
                     self._system.rm_file(path)
         return freed

@@ -1,4 +1,4 @@
-"""The registry beside a plain dict: whatever is done in whatever order, both say the same."""
+"""The registry and its services beside plain dicts: whatever is done in whatever order, both say the same."""
 
 import shutil
 import tempfile
@@ -16,14 +16,18 @@ from hypothesis.stateful import (
     initialize,
     invariant,
     multiple,
+    precondition,
     rule,
 )
 
-from mldeploy.errors import ModelNotFoundException, UserErrorException
+from mldeploy.errors import ModelNotFoundException, UserErrorException, WebserviceException
+from mldeploy.inference_config import InferenceConfig
 from mldeploy.model import Model
+from mldeploy.webservice import Webservice
 from mldeploy.workspace import Workspace
 
 names = st.sampled_from(["a", "b-1", "C.c"])
+service_names = st.sampled_from(["one", "two"])
 keys = st.sampled_from(["stage", "owner", "ü"])
 values = st.sampled_from(["", "x", "long " * 20])
 pairs = st.dictionaries(keys, values, max_size=3)
@@ -54,11 +58,16 @@ class Registry(RuleBasedStateMachine):
     def open(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="mldeploy-machine-"))
         self.ws = Workspace.create("machine", store=str(self.folder / "store"))
+        (self.folder / "score.py").write_text("def init():\n    pass\n\ndef run(data):\n    return data\n")
+        self.services: dict[str, list[str]] = {}
         self.expected: dict[str, Expected] = {}
         self.last: dict[str, int] = {}
 
     def teardown(self) -> None:
         if hasattr(self, "folder"):
+            for name in self.services:
+                Webservice(self.ws, name).delete()
+            assert not any(self.folder.glob("store/services/*/*"))
             shutil.rmtree(self.folder)
 
     def model(self, model_id: str) -> Model:
@@ -105,15 +114,47 @@ class Registry(RuleBasedStateMachine):
             with pytest.raises(UserErrorException, match="only added to"):
                 self.model(model_id).add_properties(properties)
 
-    @rule(model_id=consumes(ids))
-    def delete(self, model_id: str) -> None:
+    @rule(target=ids, model_id=consumes(ids))
+    def delete(self, model_id: str) -> str | MultipleResults[str]:
         model = self.model(model_id)
+        if users := sorted(name for name, used in self.services.items() if model_id in used):
+            with pytest.raises(UserErrorException, match=f"used by service {', '.join(users)}"):
+                model.delete()
+            return model_id
         model.delete()
         del self.expected[model_id]
         with pytest.raises(ModelNotFoundException):
             self.model(model_id)
         with pytest.raises(ModelNotFoundException, match="deleted meanwhile"):
             model.add_tags({"a": "b"})
+        return multiple()
+
+    @precondition(lambda self: bool(self.expected))
+    @rule(name=service_names, overwrite=st.booleans(), data=st.data())
+    def deploy(self, name: str, overwrite: bool, data: st.DataObject) -> None:
+        used = data.draw(st.lists(st.sampled_from(sorted(self.expected)), max_size=2, unique=True))
+        config = InferenceConfig(str(self.folder / "score.py"))
+        if name in self.services and not overwrite:
+            with pytest.raises(WebserviceException, match=f"already a service with name {name}"):
+                Model.deploy(self.ws, name, used, config)
+            return
+        Model.deploy(self.ws, name, used, config, overwrite=overwrite)
+        self.services[name] = used
+
+    @precondition(lambda self: bool(self.services))
+    @rule(data=st.data())
+    def score(self, data: st.DataObject) -> None:
+        service = Webservice(self.ws, data.draw(st.sampled_from(sorted(self.services))))
+        service.wait_for_deployment()
+        assert service.run("text") == "text"
+
+    @rule(name=service_names)
+    def undeploy(self, name: str) -> None:
+        if name in self.services:
+            Webservice(self.ws, name).delete()
+            del self.services[name]
+        with pytest.raises(WebserviceException, match="WebserviceNotFound"):
+            Webservice(self.ws, name)
 
     @rule(model_id=ids)
     def download(self, model_id: str) -> None:
@@ -149,6 +190,8 @@ class Registry(RuleBasedStateMachine):
         for one in self.expected.values():
             latest[one.name] = max(one.version, latest.get(one.name, 0))
         assert {name: model.version for name, model in self.ws.models.items()} == latest
+        services = {record.name: list(record.model_ids) for record in self.ws.store.services.list()}
+        assert services == self.services
 
 
 TestRegistry = Registry.TestCase

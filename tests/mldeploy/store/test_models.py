@@ -9,6 +9,7 @@ from mldeploy.errors import UserErrorException
 from mldeploy.events import Event, Notice, Progress
 from mldeploy.model import Model
 from mldeploy.store.local_files import LocalFiles
+from mldeploy.store.remote_files import RemoteFiles
 from mldeploy.store.services import ServiceRecord
 from mldeploy.workspace import Workspace
 
@@ -74,6 +75,24 @@ def test_gc_frees_what_no_model_has(ws: Workspace, folder: Path, tmp_path: Path)
     Model(ws, "net").delete()
     # Equal files were stored once.
     assert ws.store.models.gc() == 6
+
+
+def test_gc_leaves_what_is_not_ours(ws: Workspace, folder: Path) -> None:
+    Model.register(ws, folder, "net").delete()
+    files = ws.store.files
+    if isinstance(files, LocalFiles):
+        for path in ("uk/prices.csv", "tmp/.DS_Store", "notes.txt"):
+            (files._root / path).parent.mkdir(parents=True, exist_ok=True)
+            (files._root / path).write_text("mine")
+    else:
+        assert isinstance(files, RemoteFiles)
+        files._system.pipe_file(f"{files._prefix}/uk/prices.csv", b"mine")
+    assert ws.store.models.gc() == 6
+    if isinstance(files, LocalFiles):
+        found = sorted(path.relative_to(files._root).as_posix() for path in files._root.rglob("*.*"))
+        assert found == ["notes.txt", "tmp/.DS_Store", "uk/prices.csv"]
+    else:
+        assert files._system.cat_file(f"{files._prefix}/uk/prices.csv") == b"mine"
 
 
 def test_gc_leaves_other_workspaces_their_files(ws: Workspace, store: str, folder: Path, tmp_path: Path) -> None:
