@@ -157,6 +157,10 @@ class Supervisor:
                 self._stop(signal.Signals(number))
 
     def _stop(self, received: signal.Signals) -> None:
+        if self._stopping is not None:
+            if received is signal.SIGINT:  # whoever types Ctrl-C again does not want to wait
+                self._deadline = time.monotonic()
+            return
         self._stopping = received
         self._deadline = time.monotonic() + STOP_GRACE_S
         with contextlib.suppress(ProcessLookupError):

@@ -185,6 +185,18 @@ def test_sigterm_during_init(serve: Serve) -> None:
     assert (ended["exit_code"], ended["reason"]) == (0, "stopped by SIGTERM")
 
 
+def test_a_second_ctrl_c_does_not_wait(serve: Serve) -> None:
+    service = serve(WAITING)
+    with service.connect() as client:
+        client.sendall(b"POST /score HTTP/1.1\r\nContent-Length: 5\r\n\r\nnever")
+        service.wait_for_log("begun never")
+        service.process.send_signal(signal.SIGINT)
+        service.wait_for_log("Stopping: SIGTERM")
+        service.process.send_signal(signal.SIGINT)
+        ended = service.wait()
+    assert (ended["exit_code"], ended["signal"]) == (-signal.SIGKILL, signal.SIGKILL)
+
+
 def test_an_init_that_hangs_is_ended_with_where_it_hangs(serve: Serve) -> None:
     service = serve(
         WAITING.replace("def init(): pass", "def init(): run('never')"), "--init-timeout", "0.4", wait=False
