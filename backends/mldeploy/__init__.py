@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+VERSION: str  # v1's scripts print it
+
 if TYPE_CHECKING:
     from mldeploy.conda_dependencies import CondaDependencies
     from mldeploy.environment import Environment
@@ -33,6 +35,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "VERSION",
     "AciWebservice",
     "AksEndpoint",
     "AksWebservice",
@@ -49,6 +52,10 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import what is asked for when it is asked for: a database library alone costs half a second."""
+    if name == "VERSION":
+        from importlib.metadata import version
+
+        return version("pytest-mldeploy")
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'mldeploy' has no attribute {name!r}")

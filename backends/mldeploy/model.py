@@ -18,6 +18,7 @@ from mldeploy.events import Report, Step, silent
 from mldeploy.inference_config import InferenceConfig
 from mldeploy.resource_configuration import ResourceConfiguration
 from mldeploy.store.drafts import (
+    Changes,
     Framework,
     checked_framework,
     checked_name,
@@ -93,8 +94,8 @@ class Model:
             name, version = split_id(id)
         wanted = version_number(version)
         fitting = fits(tags, properties, model_framework)
-        for record in latest_first(workspace.store.models.list(name)):
-            if wanted in {None, record.version} and fitting(record):
+        for record in latest_first(workspace.store.models.list(name, wanted)):
+            if fitting(record):
                 self._take(workspace, record)
                 return
         raise not_found(workspace, name, wanted, tags, properties)
@@ -350,19 +351,11 @@ class Model:
             UserErrorException: A property is there with another value.
             ModelNotFoundException: The model was deleted meanwhile.
         """
-        tags, properties = checked_pairs("tags", add_tags), checked_pairs("properties", add_properties)
-        removed = {remove_tags} if isinstance(remove_tags, str) else set(remove_tags or ())
+        changes = Changes(add_tags, remove_tags, add_properties)
 
         def change(record: ModelRecord) -> ModelRecord:
-            for key, value in properties.items():
-                if record.properties.get(key, value) != value:
-                    raise UserErrorException(
-                        f"property {key} of {record.id} is {record.properties[key]!r} and stays so",
-                        where=record.id,
-                        hint="properties are only added to; use a tag for what changes",
-                    )
-            kept = {key: value for key, value in {**record.tags, **tags}.items() if key not in removed}
-            return replace(record, tags=kept, properties={**record.properties, **properties})
+            tags, properties = changes.made(record.id, record.tags, record.properties)
+            return replace(record, tags=tags, properties=properties)
 
         self._change(change)
 

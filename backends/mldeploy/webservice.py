@@ -6,7 +6,7 @@ import builtins
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,8 @@ from mldeploy import deployment
 from mldeploy.deployment import DEFAULT_TIMEOUT_S, Order
 from mldeploy.errors import UserErrorException, WebserviceException
 from mldeploy.events import Report, StateChanged, silent
+from mldeploy.store.drafts import Changes
+from mldeploy.store.filters import Filter, has_all
 from mldeploy.store.services import ServiceRecord, refuse_busy
 from mldeploy.targets import target_for
 from mldeploy.targets._protocol import Description
@@ -61,6 +63,13 @@ class Webservice:
         if record is None:
             raise deployment.not_found(workspace, name)
         return super().__new__(_CLASSES[record.compute_type] if cls is Webservice else cls)
+
+    @staticmethod
+    def _of(workspace: Workspace, record: ServiceRecord) -> Webservice:
+        """The service of a record that was just read."""
+        service: Webservice = object.__new__(_CLASSES[record.compute_type])
+        Webservice.__init__(service, workspace, record.name)
+        return service
 
     def __init__(self, workspace: Workspace, name: str) -> None:
         self.workspace = workspace
@@ -180,7 +189,12 @@ class Webservice:
                 wait timed out.
         """
         deadline = None if timeout_sec is None else time.monotonic() + timeout_sec
-        say: Callable[[str], object] = sys.stdout.write if show_output else len
+
+        def say(text: str) -> None:
+            if show_output:
+                sys.stdout.write(text)
+                sys.stdout.flush()
+
         say("Running")
         pause, last = _POLL_S[0], ""
         while True:
@@ -307,20 +321,13 @@ class Webservice:
             UserErrorException: A property is there with another value.
             WebserviceException: The service was deleted (404), or somebody is at work on it (409).
         """
-        added = dict(properties or {})
+        labels = Changes(tags, remove_tags, properties)
 
         def change(record: ServiceRecord) -> ServiceRecord:
             refuse_busy(record)
-            for key, value in added.items():
-                if record.properties.get(key, value) != value:
-                    raise UserErrorException(
-                        f"property {key} of {self.name} is {record.properties[key]!r} and stays so",
-                        where=f"service {self.name}",
-                        hint="properties are only added to; use a tag for what changes",
-                    )
-            kept = {key: value for key, value in {**record.tags, **(tags or {})}.items() if key not in remove_tags}
             text = record.description if description is None else description
-            return replace(record, tags=kept, properties={**record.properties, **added}, description=text)
+            new_tags, new_properties = labels.made(record.name, record.tags, record.properties)
+            return replace(record, tags=new_tags, properties=new_properties, description=text)
 
         if self.workspace.store.services.change(self.name, change) is None:
             raise deployment.not_found(self.workspace, self.name)
@@ -354,8 +361,8 @@ class Webservice:
         compute_type: str | None = None,
         model_name: str | None = None,
         model_id: str | None = None,
-        tags: Sequence[Any] | None = None,
-        properties: Sequence[Any] | None = None,
+        tags: Filter | None = None,
+        properties: Filter | None = None,
     ) -> builtins.list[Webservice]:
         """The services of a workspace, by name.
 
@@ -368,13 +375,13 @@ class Webservice:
             properties: The same for properties.
         """
         return [
-            Webservice(workspace, record.name)
-            for record in sorted(workspace.store.services.list(), key=lambda record: record.name)
+            Webservice._of(workspace, record)
+            for record in workspace.store.services.list()
             if (compute_type is None or record.compute_type.lower() == compute_type.lower())
             and (model_id is None or model_id in record.model_ids)
             and (model_name is None or model_name in {known.rpartition(":")[0] for known in record.model_ids})
-            and _has(record.tags, tags)
-            and _has(record.properties, properties)
+            and has_all(record.tags, tags)
+            and has_all(record.properties, properties)
         ]
 
 
@@ -669,6 +676,11 @@ def _models(workspace: Workspace, models: Sequence[Model | str]) -> tuple[Model,
 
     if isinstance(models, (str, Model)):
         raise UserErrorException("'models' is a list", hint="models=[model]")
+    given: Sequence[object] = models
+    if strange := [model for model in given if not isinstance(model, (str, Model))]:
+        raise UserErrorException(
+            f"{strange[0]!r} is no model", where="models", hint="a registered Model, 'name:version' or 'name'"
+        )
     return tuple(
         model
         if isinstance(model, Model)
@@ -681,8 +693,3 @@ def _models(workspace: Workspace, models: Sequence[Model | str]) -> tuple[Model,
 
 def _given(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in arguments.items() if value is not None}
-
-
-def _has(labels: Mapping[str, str], wanted: Sequence[Any] | None) -> bool:
-    pairs = [(item, None) if isinstance(item, str) else (item[0], item[1]) for item in wanted or ()]
-    return all(key in labels and (value is None or labels[key] == value) for key, value in pairs)

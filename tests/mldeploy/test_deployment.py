@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -434,6 +435,43 @@ def test_what_v1_had_not_on_local_it_has_not(workspace: Workspace, script: Path)
     for call in calls:
         with pytest.raises(NotImplementedError, match="not supported for LocalWebservice"):
             call()
+
+
+def test_labels_change_while_it_runs(workspace: Workspace, script: Path) -> None:
+    service = deployed(workspace, script)
+    service.add_tags({"stage": "test", "owner": "me"})
+    service.remove_tags("owner")
+    service.add_properties({"from": "here"})
+    with pytest.raises(UserErrorException, match="only added to"):
+        service.add_properties({"from": "elsewhere"})
+    assert (service.tags, service.properties) == ({"stage": "test"}, {"from": "here"})
+    listed = [Webservice.list(workspace, tags={"stage": stage}) for stage in ("test", "live")]
+    assert [len(found) for found in listed] == [1, 0]
+    service.delete()
+    with pytest.raises(WebserviceException, match="WebserviceNotFound"):
+        service.add_tags({"late": ""})
+
+
+def test_what_is_no_model_is_said(workspace: Workspace, script: Path) -> None:
+    for wrong in (["unknown:x", 5], [None]):
+        with pytest.raises(UserErrorException, match="is no model"):
+            deployed(workspace, script, models=wrong)
+    assert Webservice.list(workspace) == []
+
+
+def test_a_service_of_another_machine_is_out_of_sight(workspace: Workspace, script: Path) -> None:
+    service = deployed(workspace, script)
+    service.wait_for_deployment()
+    here = workspace.store.services.get("echo")
+    assert here
+    far = {**here.handle, "host": "far", "folder": "/far/away/instance"}
+    workspace.store.services.change("echo", lambda now: replace(now, handle=far))
+    assert service.state == "Unhealthy"
+    assert service.scoring_uri is None
+    assert service.error is not None
+    assert "runs on the machine far" in service.error["message"]
+    workspace.store.services.change("echo", lambda now: replace(now, handle=here.handle))
+    assert service.state == "Healthy"
 
 
 def test_listing_by_what_is_recorded(workspace: Workspace, model: Model, script: Path) -> None:

@@ -73,6 +73,48 @@ def checked_pairs(what: str, pairs: Mapping[str, str] | None) -> dict[str, str]:
     return {str(key): str(value) for key, value in (pairs or {}).items()}
 
 
+class Changes:
+    """What is to change in the tags and properties of a model or service.
+
+    Args:
+        tags: Pairs to add or change.
+        removed: Keys of tags to remove, after that; one key or several.
+        properties: Pairs to add.
+
+    Raises:
+        UserErrorException: Tags or properties are no mapping.
+    """
+
+    def __init__(
+        self, tags: Mapping[str, str] | None, removed: Iterable[str] | None, properties: Mapping[str, str] | None
+    ) -> None:
+        self._tags, self._properties = checked_pairs("tags", tags), checked_pairs("properties", properties)
+        self._removed = {removed} if isinstance(removed, str) else set(removed or ())
+
+    def made(
+        self, whose: str, tags: Mapping[str, str], properties: Mapping[str, str]
+    ) -> tuple[dict[str, str], dict[str, str]]:
+        """The tags and properties after the changes.
+
+        Args:
+            whose: The model or service, for the error.
+            tags: Those before.
+            properties: The same.
+
+        Raises:
+            UserErrorException: A property is there with another value.
+        """
+        for key, value in self._properties.items():
+            if properties.get(key, value) != value:
+                raise UserErrorException(
+                    f"property {key} of {whose} is {properties[key]!r} and stays so",
+                    where=whose,
+                    hint="properties are only added to; use a tag for what changes",
+                )
+        kept = {key: value for key, value in {**tags, **self._tags}.items() if key not in self._removed}
+        return kept, {**properties, **self._properties}
+
+
 def resources(configuration: ResourceConfiguration | None) -> dict[str, Any] | None:
     """The JSON of a resource configuration; None stays None."""
     return None if configuration is None else configuration.serialize()

@@ -32,24 +32,33 @@ def fits(tags: Filter | None, properties: Filter | None, framework: str | None) 
     Returns:
         The question to ask of each record.
     """
-    wanted_tags, wanted_properties = _wanted(tags), _wanted(properties)
 
     def fit(record: ModelRecord) -> bool:
         return (
             framework in {None, record.framework}
-            and all(_has(record.tags, *one) for one in wanted_tags)
-            and all(_has(record.properties, *one) for one in wanted_properties)
+            and has_all(record.tags, tags)
+            and has_all(record.properties, properties)
         )
 
     return fit
 
 
-def _wanted(filters: Filter | None) -> list[tuple[str, ...]]:
-    if isinstance(filters, str):
-        return [(filters,)]
-    if isinstance(filters, Mapping):
-        return [*filters.items()]
-    return [(one,) if isinstance(one, str) else tuple(one) for one in filters or ()]
+def has_all(pairs: Mapping[str, str], wanted: Filter | None) -> bool:
+    """Whether tags or properties have everything that is asked for.
+
+    Examples:
+        >>> has_all({"stage": "test"}, ["stage"]), has_all({"stage": "test"}, [["stage", "live"]])
+        (True, False)
+    """
+    return all(_has(pairs, *one) for one in _pairs(wanted))
+
+
+def _pairs(wanted: Filter | None) -> list[tuple[str, ...]]:
+    if isinstance(wanted, str):
+        return [(wanted,)]
+    if isinstance(wanted, Mapping):
+        return [*wanted.items()]
+    return [(one,) if isinstance(one, str) else tuple(one) for one in wanted or ()]
 
 
 def _has(pairs: Mapping[str, str], key: str, value: str | None = None) -> bool:

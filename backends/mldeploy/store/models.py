@@ -156,14 +156,10 @@ class ModelTable:
         connection.execute(insert(model_files), [{"model_id": model_id, **vars(file)} for file in files])
         return record
 
-    def get(self, name: str, version: int) -> ModelRecord | None:
-        """One version of a model, None if there is none."""
-        found = self._select(models.c.name == name, models.c.version == version)
-        return found[0] if found else None
-
-    def list(self, name: str | None = None) -> builtins.list[ModelRecord]:
-        """All models, or all versions of one, the latest first."""
-        return self._select(*([models.c.name == name] if name is not None else []))
+    def list(self, name: str | None = None, version: int | None = None) -> builtins.list[ModelRecord]:
+        """All models, or those of one name or version, by name, the latest first."""
+        asked = ((models.c.name, name), (models.c.version, version))
+        return self._select(*[column == value for column, value in asked if value is not None])
 
     def change(self, name: str, version: int, change: Callable[[ModelRecord], ModelRecord]) -> ModelRecord | None:
         """Change a model's record; nobody else changes it in between.
