@@ -290,15 +290,23 @@ class Model:
             The path of the model's file or folder.
 
         Raises:
-            UserErrorException: Something is there and may not be replaced.
+            UserErrorException: Something is there and may not be replaced, or the folder cannot be written.
         """
         folder = Path(target_dir)
         path = folder / self._top()
-        if path.exists() and not exist_ok:
+        try:
+            if not exist_ok and path.exists():
+                raise UserErrorException(
+                    f"{path} already exists", where=self.id, hint="--overwrite (exist_ok=True) replaces it"
+                )
+            self._write(folder, link=False)
+        except OSError as error:
             raise UserErrorException(
-                f"{path} already exists", where=self.id, hint="--overwrite (exist_ok=True) replaces it"
-            )
-        self._write(folder, link=False)
+                f"{self.id} cannot be downloaded",
+                where=str(error.filename2 or error.filename or folder),
+                reason=error.strerror or str(error),
+                hint="make room there, or give another folder",
+            ) from error
         return str(path)
 
     def materialize(self, folder: Path) -> None:

@@ -222,6 +222,18 @@ def test_download_overwrites_only_if_that_is_wanted(half: Model) -> None:
     assert Path(path).read_text() == "0.5"
 
 
+@pytest.mark.parametrize(
+    ("folder", "reason"),
+    [("x" * 300, "File name too long"), ("model.txt", "Not a directory"), ("in-the-way", "Is a dir")],
+)
+def test_a_folder_that_cannot_be_written(half: Model, folder: str, reason: str) -> None:
+    Path("in-the-way/model.txt").mkdir(parents=True)
+    with pytest.raises(UserErrorException, match="half:1 cannot be downloaded") as caught:
+        half.download(folder, exist_ok=True)
+    assert reason in caught.value.reason
+    assert folder in caught.value.where
+
+
 def test_materialize_links(half: Model, tmp_path: Path) -> None:
     half.materialize(tmp_path / "azureml-models/half/1")
     half.materialize(tmp_path / "azureml-models/half/1")

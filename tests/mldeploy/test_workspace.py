@@ -5,6 +5,7 @@ import logging
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -189,9 +190,19 @@ def test_models_are_the_latest_ones(tmp_path: Path) -> None:
 
 
 def test_delete(store: Path) -> None:
-    Workspace.create("my-workspace").delete()
+    ws = Workspace.create("my-workspace")
+    ws.store.services_folder.mkdir(parents=True)
+    (store / "workspaces/.gone-by-a-killed-one/my-workspace/files").mkdir(parents=True)
+    ws.delete()
     assert Workspace.list() == {}
     assert list((store / "workspaces").iterdir()) == []
+    assert list((store / "services").iterdir()) == []
+
+
+def test_the_version_as_v1s_scripts_print_it() -> None:
+    import mldeploy
+
+    assert version("pytest-mldeploy") == mldeploy.VERSION
 
 
 def test_importing_it_stays_light() -> None:

@@ -21,7 +21,7 @@ from mldeploy.events import Notice, Report, Step, silent
 
 MODELS_FOLDER = "azureml-models"
 LARGE_BYTES = 300 * 1000 * 1000
-_NEVER = (".git/", "__pycache__/", ".env", ".env.*")
+_NEVER = (".git", "__pycache__/", ".env", ".env.*")
 _CHUNK = 1 << 20
 
 

@@ -86,6 +86,10 @@ class FolderCatalog:
         gone = Path(tempfile.mkdtemp(prefix=".gone-", dir=self._root))
         folder.rename(gone / folder.name)
         shutil.rmtree(gone)
+        shutil.rmtree(self._services / folder.name, ignore_errors=True)
+        # What a deletion that was killed has left; another one may be at it right now.
+        for left in self._root.glob(".gone-*"):
+            shutil.rmtree(left, ignore_errors=True)
 
     def _folder(self, identity: Identity) -> Path:
         return self._root / identity.folder_name()

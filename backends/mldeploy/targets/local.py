@@ -7,6 +7,7 @@ environment is resolved.
 from __future__ import annotations
 
 import contextlib
+import errno
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -107,7 +108,9 @@ def _lay_out(deployment: Deployment, app_root: Path) -> None:
             f"the files of service {deployment.service} cannot be laid out",
             where=str(app_root),
             reason=f"{error.strerror}: {error.filename}" if error.filename else str(error),
-            hint="make room there, or put MLDEPLOY_STORE on a larger disk",
+            hint="make room there, or put MLDEPLOY_STORE on a larger disk"
+            if error.errno in {errno.ENOSPC, errno.EDQUOT}
+            else "see that the one can be read and the other written",
         ) from error
 
 

@@ -39,7 +39,7 @@ def test_the_whole_folder_goes(project: Path) -> None:
     assert paths(project) == {"score.py", "lib/util.py", "models/model1.onnx", "notes.tmp"}
 
 
-@pytest.mark.parametrize("never", [".git/config", "lib/__pycache__/util.pyc", ".env", "lib/.env.local"])
+@pytest.mark.parametrize("never", [".git/config", "lib/.git", "lib/__pycache__/util.pyc", ".env", "lib/.env.local"])
 def test_some_files_never_go(project: Path, never: str) -> None:
     (project / never).parent.mkdir(exist_ok=True)
     (project / never).write_text("secret")

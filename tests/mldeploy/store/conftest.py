@@ -4,6 +4,7 @@ import importlib
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -114,7 +115,7 @@ def postgres() -> Iterator[Postgres]:
             wait_for(server, lambda: b"ready to accept connections" in log.read_bytes(), log)
             yield Postgres(port)
         finally:
-            server.terminate()
+            server.send_signal(signal.SIGINT)  # does not wait for its clients
             server.wait()
 
 
@@ -150,7 +151,7 @@ def azurite() -> Iterator[str]:
                 f"BlobEndpoint=http://127.0.0.1:{port}/{ACCOUNT};"
             )
         finally:
-            server.terminate()
+            server.kill()  # it would wait for connections that are kept alive
             server.wait()
 
 
