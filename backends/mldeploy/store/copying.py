@@ -1,69 +1,84 @@
-"""Hashing a file while it is copied: one pass, in memory that does not grow."""
+"""Hashing a file while it is copied: in memory that does not grow, and in little more time than the hash takes."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from io import RawIOBase
 from pathlib import Path
 
 from mldeploy.store.files import Content
 
 BLOCK = 1024 * 1024
+_AT_ONCE = 4 * BLOCK  # bytes that the kernel copies while those before are hashed
+# Between some file systems, and for some special files, the kernel does not copy.
+_NOT_HERE = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM}
 
 
 def copy_hashed(source: Path, target: Path, progress: Callable[[int], None]) -> Content:
-    """Copy a file and hash it; the copy is read-only, and on the disk when this returns.
+    """Copy a file and hash the copy, which is read-only, and on the disk when this returns.
 
     Args:
         source: The file.
         target: A new file.
-        progress: Is told of every block's bytes.
+        progress: Is told of the bytes hashed, some at a time.
 
     Returns:
         The hash and size of what was copied.
     """
-    with source.open("rb", buffering=0) as read, target.open("xb", buffering=0) as write:
-        first = read.read(BLOCK) or b""
-        if len(first) < BLOCK:
-            # A small file; a raw read may also stop early, so what is left is looked for.
-            first += read.readall()
-            _write_all(write.fileno(), memoryview(first))
-            progress(len(first))
-            content = Content(hashlib.sha256(first).hexdigest(), len(first))
-        else:
-            read.seek(0)
-            content = _copy_side_by_side(read, write.fileno(), progress)
+    with source.open("rb", buffering=0) as read, target.open("xb+", buffering=0) as write:
+        content = _copy(read.fileno(), write.fileno(), progress)
         os.fchmod(write.fileno(), 0o444)
         os.fsync(write.fileno())
     return content
 
 
-def _copy_side_by_side(read: RawIOBase, target: int, progress: Callable[[int], None]) -> Content:
-    # hashlib and the disk let go of the interpreter: one block is hashed while the next is copied, and the
-    # disk writes meanwhile, so that little is left to wait for at the end.
+def _copy(source: int, target: int, progress: Callable[[int], None]) -> Content:
     digest = hashlib.sha256()
+    buffer = memoryview(bytearray(BLOCK))
     size = 0
+
+    def add(start: int, count: int) -> None:
+        while count:
+            read = os.preadv(target, [buffer[: min(count, BLOCK)]], start)
+            digest.update(buffer[:read])
+            start, count = start + read, count - read
+
+    count = _copy_some(source, target)
+    if count < BLOCK:  # a small file, most of the time: not worth a thread
+        add(0, count)
+        progress(count)
+        size, count = count, _copy_some(source, target)
+    if not count:
+        return Content(digest.hexdigest(), size)
+    # Copying, hashing and writing to the disk all let go of the interpreter, and go on side by side.
     with ThreadPoolExecutor(1) as hasher, ThreadPoolExecutor(1) as disk:
-        hashed: Future[None] | None = None
         flushed: Future[None] | None = None
-        buffers = (memoryview(bytearray(BLOCK)), memoryview(bytearray(BLOCK)))
-        while count := read.readinto(buffers[0]):
-            block = buffers[0][:count]
-            previous, hashed = hashed, hasher.submit(digest.update, block)
-            _write_all(target, block)
-            if previous:
-                previous.result()
+        while count:
+            hashed = hasher.submit(add, size, count)
             if flushed is None or flushed.done():
                 flushed = disk.submit(os.fsync, target)
-            buffers = buffers[1], buffers[0]
-            size += count
+            more = _copy_some(source, target)
+            hashed.result()
             progress(count)
+            size, count = size + count, more
     return Content(digest.hexdigest(), size)
 
 
-def _write_all(descriptor: int, block: memoryview) -> None:
-    while block:
-        block = block[os.write(descriptor, block) :]
+def _copy_some(source: int, target: int) -> int:
+    """Copy the next bytes, at most `_AT_ONCE`; 0 at the end of the file."""
+    if hasattr(os, "copy_file_range"):
+        try:
+            if count := os.copy_file_range(source, target, _AT_ONCE):
+                return count
+        except OSError as error:
+            if error.errno not in _NOT_HERE:
+                raise
+    # macOS; or the kernel says it cannot, or by "nothing" that it is the end, which is looked at.
+    block = os.read(source, BLOCK)
+    rest = memoryview(block)
+    while rest:
+        rest = rest[os.write(target, rest) :]
+    return len(block)

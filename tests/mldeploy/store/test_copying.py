@@ -1,6 +1,8 @@
 """Hashing while copying, for any length."""
 
+import errno
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -9,9 +11,20 @@ from mldeploy.store import copying
 from mldeploy.store.local_files import LocalFiles
 
 
+def refuse(*_: object) -> int:
+    """As the kernel does between two file systems that it cannot copy between."""
+    raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+
+@pytest.mark.parametrize("kernel", ["copies", "has no such call", "refuses", "says nothing"])
 @pytest.mark.parametrize("size", [0, 1, 63, 64, 65, 128, 129, 1000])
-def test_any_length(size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_length(size: int, kernel: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(copying, "BLOCK", 64)
+    monkeypatch.setattr(copying, "_AT_ONCE", 128)
+    if kernel == "has no such call":
+        monkeypatch.delattr(os, "copy_file_range", raising=False)
+    elif kernel != "copies":
+        monkeypatch.setattr(os, "copy_file_range", refuse if kernel == "refuses" else lambda *_: 0, raising=False)
     content = bytes(index % 251 for index in range(size))
     (tmp_path / "source").write_bytes(content)
     told: list[int] = []
@@ -20,6 +33,16 @@ def test_any_length(size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert (tmp_path / "target").read_bytes() == content
     assert sum(told) == size
     assert (tmp_path / "target").stat().st_mode & 0o777 == 0o444
+
+
+def test_a_full_disk_is_not_taken_for_a_kernel_that_cannot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    (tmp_path / "source").write_bytes(b"weights")
+    monkeypatch.setattr(os, "copy_file_range", full, raising=False)
+    with pytest.raises(OSError, match="No space left"):
+        copying.copy_hashed(tmp_path / "source", tmp_path / "target", lambda _: None)
 
 
 def test_a_service_gets_links_and_a_person_copies(tmp_path: Path) -> None:
