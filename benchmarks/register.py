@@ -2,8 +2,7 @@
 
     python benchmarks/register.py [--size-mb 1024] [--rounds 5] [--folder .]
 
-`cp` returns when the kernel has the bytes; a registration returns when the disk has them, for a model that a
-power cut can take back is not registered. So it is set beside `cp` and beside `cp` followed by `sync`.
+Both return when the kernel has the bytes; `cp` followed by `sync` stands beside them for comparison.
 """
 
 from __future__ import annotations

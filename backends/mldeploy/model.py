@@ -27,6 +27,7 @@ from mldeploy.store.drafts import (
     references,
     resources,
 )
+from mldeploy.store.files import Content
 from mldeploy.store.filters import Filter, fits, latest_first, not_found, split_id, version_number
 
 if TYPE_CHECKING:
@@ -321,7 +322,7 @@ class Model:
         for file in self.files:
             target = folder / file.path
             target.unlink(missing_ok=True)
-            self.workspace.store.files.fetch(file.sha256, target, link=link)
+            self.workspace.store.files.fetch(Content(file.digest, file.size), target, link=link)
 
     def _top(self) -> str:
         return self.files[0].path.partition("/")[0]

@@ -96,7 +96,7 @@ def package(
     environment = resolve(inference_config.environment, workspace.store.locks, offline=offline, report=report)
     variables = dict(inference_config.environment.environment_variables) if inference_config.environment else {}
     parts = [source.digest(), environment.digest]
-    parts += [f"{model.id}/{file.path}/{file.sha256}" for model in models for file in model.files]
+    parts += [f"{model.id}/{file.path}/{file.digest}" for model in models for file in model.files]
     parts += [f"{name}={value}" for name, value in sorted(variables.items())]
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()
     return Package(digest, source, models, environment, variables)

@@ -1,13 +1,17 @@
-"""Hashing a file while it is copied: in memory that does not grow, and in little more time than the hash takes."""
+"""Hashing a file while it is copied: in memory that does not grow, and in little more time than the copy takes.
+
+BLAKE3, for SHA-256 alone takes twice as long as the copy. Like `cp`, it does not wait for the disk.
+"""
 
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+from blake3 import blake3
 
 from mldeploy.store.files import Content
 
@@ -18,7 +22,7 @@ _NOT_HERE = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EP
 
 
 def copy_hashed(source: Path, target: Path, progress: Callable[[int], None]) -> Content:
-    """Copy a file and hash the copy, which is read-only, and on the disk when this returns.
+    """Copy a file and hash the copy, which is read-only when this returns.
 
     Args:
         source: The file.
@@ -31,19 +35,18 @@ def copy_hashed(source: Path, target: Path, progress: Callable[[int], None]) -> 
     with source.open("rb", buffering=0) as read, target.open("xb+", buffering=0) as write:
         content = _copy(read.fileno(), write.fileno(), progress)
         os.fchmod(write.fileno(), 0o444)
-        os.fsync(write.fileno())
     return content
 
 
 def _copy(source: int, target: int, progress: Callable[[int], None]) -> Content:
-    digest = hashlib.sha256()
+    hasher = blake3()
     buffer = memoryview(bytearray(BLOCK))
     size = 0
 
     def add(start: int, count: int) -> None:
         while count:
             read = os.preadv(target, [buffer[: min(count, BLOCK)]], start)
-            digest.update(buffer[:read])
+            hasher.update(buffer[:read])
             start, count = start + read, count - read
 
     count = _copy_some(source, target)
@@ -52,19 +55,16 @@ def _copy(source: int, target: int, progress: Callable[[int], None]) -> Content:
         progress(count)
         size, count = count, _copy_some(source, target)
     if not count:
-        return Content(digest.hexdigest(), size)
-    # Copying, hashing and writing to the disk all let go of the interpreter, and go on side by side.
-    with ThreadPoolExecutor(1) as hasher, ThreadPoolExecutor(1) as disk:
-        flushed: Future[None] | None = None
+        return Content(hasher.hexdigest(), size)
+    # Copying and hashing both let go of the interpreter, and go on side by side.
+    with ThreadPoolExecutor(1) as other:
         while count:
-            hashed = hasher.submit(add, size, count)
-            if flushed is None or flushed.done():
-                flushed = disk.submit(os.fsync, target)
+            hashed = other.submit(add, size, count)
             more = _copy_some(source, target)
             hashed.result()
             progress(count)
             size, count = size + count, more
-    return Content(digest.hexdigest(), size)
+    return Content(hasher.hexdigest(), size)
 
 
 def _copy_some(source: int, target: int) -> int:

@@ -32,11 +32,11 @@ class Content:
     """The bytes of a file, by what they are.
 
     Args:
-        sha256: Hex.
+        digest: BLAKE3, hex.
         size: Bytes.
     """
 
-    sha256: str
+    digest: str
     size: int
 
 
@@ -63,8 +63,12 @@ class Files(Protocol):
         """Begin to store files; what was not kept is gone when the context ends."""
         ...
 
-    def fetch(self, sha256: str, target: Path, *, link: bool = True) -> None:
-        """Write a file's bytes to `target`, as a hard link where that can be and `link` allows it."""
+    def fetch(self, content: Content, target: Path, *, link: bool = True) -> None:
+        """Write a file's bytes to `target`, as a hard link where that can be and `link` allows it.
+
+        Raises:
+            WorkspaceException: The stored file is gone, or is not what was stored.
+        """
         ...
 
     def sweep(self, wanted: Collection[str]) -> int:

@@ -1,4 +1,4 @@
-"""Bytes in a folder: `<aa>/<sha256>`, and `tmp/` for what is on its way in.
+"""Bytes in a folder: `<aa>/<digest>`, and `tmp/` for what is on its way in.
 
 A file appears under its hash with one rename, whole. Stored files are read-only, for services share them
 by hard links.
@@ -39,17 +39,17 @@ class LocalStaging:
         """See `Staging`."""
         temporary = self._folder / uuid.uuid4().hex
         content = copy_hashed(file, temporary, progress)
-        if content.sha256 in self._staged:
+        if content.digest in self._staged:
             temporary.unlink()
         else:
-            self._staged[content.sha256] = temporary
+            self._staged[content.digest] = temporary
         return content
 
     def keep(self) -> None:
         """See `Staging`."""
-        for sha256, temporary in self._staged.items():
-            place = _place(self._root, sha256)
-            if not place.exists():
+        for digest, temporary in self._staged.items():
+            place = _place(self._root, digest)
+            if not _is_whole(place, temporary.stat().st_size):
                 place.parent.mkdir(exist_ok=True)
                 temporary.rename(place)
 
@@ -74,11 +74,12 @@ class LocalFiles:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def fetch(self, sha256: str, target: Path, *, link: bool = True) -> None:
+    def fetch(self, content: Content, target: Path, *, link: bool = True) -> None:
         """See `Files`."""
-        place = _place(self._root, sha256)
-        if not place.exists():
-            raise WorkspaceException("a stored file is gone", where=str(place), hint="register the model again")
+        place = _place(self._root, content.digest)
+        if not _is_whole(place, content.size):
+            what = "is damaged" if place.exists() else "is gone"
+            raise WorkspaceException(f"a stored file {what}", where=str(place), hint="register the model again")
         target.parent.mkdir(parents=True, exist_ok=True)
         if link:
             # Where there are no links, or it is another file system, a copy does.
@@ -101,8 +102,16 @@ class LocalFiles:
         return freed
 
 
-def _place(root: Path, sha256: str) -> Path:
-    return root / sha256[:2] / sha256
+def _is_whole(place: Path, size: int) -> bool:
+    """A power cut may leave less of a file than was written: it is not waited for the disk, as `cp` does not."""
+    try:
+        return place.stat().st_size == size
+    except FileNotFoundError:
+        return False
+
+
+def _place(root: Path, digest: str) -> Path:
+    return root / digest[:2] / digest
 
 
 def _signature() -> str:

@@ -34,12 +34,12 @@ class ModelFile:
 
     Args:
         path: As found below `azureml-models/<name>/<version>/`, with `/`.
-        sha256: Hex.
+        digest: BLAKE3 of its bytes, hex.
         size: Bytes.
     """
 
     path: str
-    sha256: str
+    digest: str
     size: int
 
 
@@ -213,7 +213,7 @@ class ModelTable:
         """
         with self._database.write() as connection:
             lock_table(connection, "model_files", "EXCLUSIVE")
-            wanted = set(connection.execute(select(model_files.c.sha256).distinct()).scalars())
+            wanted = set(connection.execute(select(model_files.c.digest).distinct()).scalars())
             freed = self._files.sweep(wanted)
         report(Notice(f"{freed} bytes freed"))
         return freed
@@ -264,12 +264,12 @@ def _stage(staging: Staging, sources: Sequence[Source], report: Report) -> tuple
 
     def stage(source: Source) -> ModelFile:
         content: Content = staging.add(source.file, progress)
-        return ModelFile(source.path, content.sha256, content.size)
+        return ModelFile(source.path, content.digest, content.size)
 
     return tuple(sorted((stage(source) for source in sources), key=lambda file: file.path))
 
 
 def _files(connection: Connection, model_id: int) -> tuple[ModelFile, ...]:
-    columns = (model_files.c.path, model_files.c.sha256, model_files.c.size)
+    columns = (model_files.c.path, model_files.c.digest, model_files.c.size)
     rows = connection.execute(select(*columns).where(model_files.c.model_id == model_id).order_by(columns[0]))
     return tuple(ModelFile(*row) for row in rows)

@@ -1,4 +1,4 @@
-"""Bytes anywhere fsspec reaches: `<aa>/<sha256>` below a prefix.
+"""Bytes anywhere fsspec reaches: `<aa>/<digest>` below a prefix.
 
 What is uploaded appears under its hash at once, before a model has it, so a `gc` of another machine can take
 it away again. `keep` sees that, and the registration begins anew.
@@ -7,10 +7,11 @@ it away again. `keep` sees that, and the registration begins anew.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from blake3 import blake3
 
 from mldeploy.errors import WorkspaceException
 from mldeploy.store.copying import BLOCK
@@ -80,18 +81,22 @@ class RemoteFiles:
         """See `Files`."""
         yield RemoteStaging(self._system, self._place, self._shown)
 
-    def fetch(self, sha256: str, target: Path, *, link: bool = True) -> None:
+    def fetch(self, content: Content, target: Path, *, link: bool = True) -> None:
         """See `Files`. What arrives is hashed, and must be what was asked for."""
         target.parent.mkdir(parents=True, exist_ok=True)
-        digest = hashlib.sha256()
-        with _reached(self._shown), self._system.open(self._place(sha256), "rb") as read, target.open("wb") as write:
+        hasher = blake3()
+        with (
+            _reached(self._shown),
+            self._system.open(self._place(content.digest), "rb") as read,
+            target.open("wb") as write,
+        ):
             while block := read.read(BLOCK):
-                digest.update(block)
+                hasher.update(block)
                 write.write(block)
-        if digest.hexdigest() != sha256:
+        if hasher.hexdigest() != content.digest:
             target.unlink()
             raise WorkspaceException(
-                "a stored file is damaged", where=f"{self._shown}/{sha256}", hint="register the model again"
+                "a stored file is damaged", where=f"{self._shown}/{content.digest}", hint="register the model again"
             )
 
     def sweep(self, wanted: Collection[str]) -> int:
@@ -105,8 +110,8 @@ class RemoteFiles:
                     self._system.rm_file(path)
         return freed
 
-    def _place(self, sha256: str) -> str:
-        return f"{self._prefix}/{sha256[:2]}/{sha256}"
+    def _place(self, digest: str) -> str:
+        return f"{self._prefix}/{digest[:2]}/{digest}"
 
 
 @contextlib.contextmanager
@@ -145,16 +150,16 @@ class RemoteStaging:
     def add(self, file: Path, progress: Callable[[int], None]) -> Content:
         """See `Staging`. The hash is its address, so it is read before it is sent."""
         with file.open("rb", buffering=0) as read:
-            digest, size = hashlib.sha256(), 0
+            hasher, size = blake3(), 0
             while block := read.read(BLOCK):
-                digest.update(block)
+                hasher.update(block)
                 size += len(block)
-            content = Content(digest.hexdigest(), size)
+            content = Content(hasher.hexdigest(), size)
             if self._is_there(content):
                 progress(size)
             else:
                 read.seek(0)
-                with _reached(self._shown), self._system.open(self._place(content.sha256), "wb") as write:
+                with _reached(self._shown), self._system.open(self._place(content.digest), "wb") as write:
                     while block := read.read(BLOCK):
                         write.write(block)
                         progress(len(block))
@@ -171,6 +176,6 @@ class RemoteStaging:
         self._system.invalidate_cache()
         with _reached(self._shown):
             try:
-                return bool(self._system.info(self._place(content.sha256))["size"] == content.size)
+                return bool(self._system.info(self._place(content.digest))["size"] == content.size)
             except FileNotFoundError:
                 return False

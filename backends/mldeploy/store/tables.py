@@ -111,9 +111,9 @@ model_files = Table(
     metadata,
     Column("model_id", ForeignKey("models.id", ondelete="CASCADE"), primary_key=True),
     Column("path", Text, primary_key=True),
-    Column("sha256", Text, nullable=False),
+    Column("digest", Text, nullable=False),
     Column("size", BigInteger, nullable=False),
-    Index(None, "sha256"),
+    Index(None, "digest"),
 )
 
 environments = Table(

@@ -1,12 +1,13 @@
 """Hashing while copying, for any length."""
 
 import errno
-import hashlib
 import os
 from pathlib import Path
 
 import pytest
+from blake3 import blake3
 
+from mldeploy.errors import WorkspaceException
 from mldeploy.store import copying
 from mldeploy.store.local_files import LocalFiles
 
@@ -29,7 +30,7 @@ def test_any_length(size: int, kernel: str, tmp_path: Path, monkeypatch: pytest.
     (tmp_path / "source").write_bytes(content)
     told: list[int] = []
     found = copying.copy_hashed(tmp_path / "source", tmp_path / "target", told.append)
-    assert (found.sha256, found.size) == (hashlib.sha256(content).hexdigest(), size)
+    assert (found.digest, found.size) == (blake3(content).hexdigest(), size)
     assert (tmp_path / "target").read_bytes() == content
     assert sum(told) == size
     assert (tmp_path / "target").stat().st_mode & 0o777 == 0o444
@@ -51,8 +52,8 @@ def test_a_service_gets_links_and_a_person_copies(tmp_path: Path) -> None:
     with files.staging() as staging:
         content = staging.add(tmp_path / "source", lambda _: None)
         staging.keep()
-    files.fetch(content.sha256, tmp_path / "service/model")
-    files.fetch(content.sha256, tmp_path / "download/model", link=False)
+    files.fetch(content, tmp_path / "service/model")
+    files.fetch(content, tmp_path / "download/model", link=False)
     assert (tmp_path / "service/model").stat().st_nlink == 2
     (tmp_path / "download/model").write_bytes(b"changed")
     assert (tmp_path / "service/model").read_bytes() == b"weights"
@@ -64,3 +65,18 @@ def test_what_was_not_kept_is_gone(tmp_path: Path) -> None:
     with files.staging() as staging:
         staging.add(tmp_path / "source", lambda _: None)
     assert [path for path in (tmp_path / "files").rglob("*") if path.is_file()] == []
+
+
+def test_what_a_power_cut_has_left_is_told_and_mended_by_storing_it_again(tmp_path: Path) -> None:
+    files = LocalFiles(tmp_path / "files")
+    (tmp_path / "source").write_bytes(b"weights")
+    for _ in range(2):
+        with files.staging() as staging:
+            content = staging.add(tmp_path / "source", lambda _: None)
+            staging.keep()
+        stored = next(path for path in (tmp_path / "files").glob("??/*"))
+        files.fetch(content, tmp_path / "model", link=False)
+        stored.chmod(0o644)
+        stored.write_bytes(b"wei")
+        with pytest.raises(WorkspaceException, match="a stored file is damaged"):
+            files.fetch(content, tmp_path / "service")

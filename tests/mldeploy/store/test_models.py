@@ -1,9 +1,9 @@
 """Models and their bytes, the same wherever they are kept."""
 
-import hashlib
 from pathlib import Path
 
 import pytest
+from blake3 import blake3
 
 from mldeploy.errors import UserErrorException
 from mldeploy.events import Event, Notice, Progress
@@ -27,10 +27,10 @@ def folder(tmp_path: Path) -> Path:
 
 def test_what_is_registered_is_downloaded(ws: Workspace, folder: Path, tmp_path: Path) -> None:
     model = Model.register(ws, folder, "net")
-    assert [(file.path, file.sha256, file.size) for file in model.files] == [
-        ("net/graph.json", hashlib.sha256(b"{}").hexdigest(), 2),
-        ("net/weights/a.bin", hashlib.sha256(b"same").hexdigest(), 4),
-        ("net/weights/b.bin", hashlib.sha256(b"same").hexdigest(), 4),
+    assert [(file.path, file.digest, file.size) for file in model.files] == [
+        ("net/graph.json", blake3(b"{}").hexdigest(), 2),
+        ("net/weights/a.bin", blake3(b"same").hexdigest(), 4),
+        ("net/weights/b.bin", blake3(b"same").hexdigest(), 4),
     ]
     path = Path(Model(ws, "net").download(tmp_path / "out"))
     assert path == tmp_path / "out/net"
@@ -46,7 +46,7 @@ def test_a_large_file_arrives_whole(ws: Workspace, tmp_path: Path) -> None:
     (tmp_path / "large.bin").write_bytes(content)
     events: list[Event] = []
     model = Model.register(ws, tmp_path / "large.bin", "large", report=events.append)
-    assert model.files[0].sha256 == hashlib.sha256(content).hexdigest()
+    assert model.files[0].digest == blake3(content).hexdigest()
     progress = [event for event in events if isinstance(event, Progress)]
     assert [event.done for event in progress] == sorted({event.done for event in progress})
     assert progress[-1] == Progress("register", len(content), len(content))

@@ -126,18 +126,18 @@ def upgrade() -> None:
         "model_files",
         sa.Column("model_id", sa.Integer(), nullable=False),
         sa.Column("path", sa.Text(), nullable=False),
-        sa.Column("sha256", sa.Text(), nullable=False),
+        sa.Column("digest", sa.Text(), nullable=False),
         sa.Column("size", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(
             ["model_id"], ["models.id"], name=op.f("fk_model_files_model_id"), ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("model_id", "path", name=op.f("pk_model_files")),
     )
-    op.create_index(op.f("ix_model_files_sha256"), "model_files", ["sha256"], unique=False)
+    op.create_index(op.f("ix_model_files_digest"), "model_files", ["digest"], unique=False)
 
 
 def downgrade() -> None:
-    op.drop_index(op.f("ix_model_files_sha256"), table_name="model_files")
+    op.drop_index(op.f("ix_model_files_digest"), table_name="model_files")
     op.drop_table("model_files")
     op.drop_table("versions")
     op.drop_table("services")
