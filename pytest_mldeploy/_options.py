@@ -81,8 +81,6 @@ class Options:
             raise pytest.UsageError(str(error)) from None
         if name == "target":
             check_targets(value)
-        if name == "engine" and value == "docker":
-            raise pytest.UsageError("the engine 'docker' cannot be had: this version has 'process' (and 'auto')")
         return value
 
     def serving(self, mark: Said, file: Said) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from mldeploy.errors import ConfigException
 from mldeploy.events import Notice, Report
 from mldeploy.inference_config import InferenceConfig
 from mldeploy.model import Model
+from mldeploy.store.copying import digest_of
 from mldeploy.store.sources import find_sources
 from mldeploy.targets import TARGETS
 from mldeploy.webservice import order
@@ -154,19 +154,11 @@ def _registered(workspace: Workspace, name: str, path: Path) -> Model:
     """The model of that name and content; registered if there is none yet."""
     known = Model.list(workspace, name=name)
     if known:
-        content = {(source.path, _sha256(source.file)) for source in find_sources(path)}
+        content = {(source.path, digest_of(source.file)) for source in find_sources(path)}
         for model in known:
-            if {(file.path, file.sha256) for file in model.files} == content:
+            if {(file.path, file.digest) for file in model.files} == content:
                 return model
     return Model.register(workspace, path, name)
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while chunk := stream.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _legal_name(stem: str) -> str:

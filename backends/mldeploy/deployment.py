@@ -140,6 +140,8 @@ def deploy(
             new = replace(record, handle=handle, package_digest=made.digest, created_time=created, owner=owner)
             _write(workspace, new)
         except BaseException:
+            # it may have been written already when it was interrupted
+            _undo(workspace, record, before)
             target.delete(handle)
             raise
         if old:
@@ -160,11 +162,11 @@ def plan(workspace: Workspace, name: str, order: Order, report: Report = silent)
 
     check_name(name)
     _check_engine(order.engine)
-    target_for(order.configuration.compute_type)
+    target = target_for(order.configuration.compute_type)
     made = package(workspace, order.models, order.inference_config, offline=order.offline, report=report)
     return Plan(
         service=name,
-        compute_type=order.configuration.compute_type,
+        compute_type=target.compute_type,
         package_digest=made.digest,
         model_ids=made.model_ids,
         files=len(made.source.files),
@@ -291,6 +293,19 @@ def _write(workspace: Workspace, record: ServiceRecord) -> None:
 
     if workspace.store.services.change(record.name, written) != record:
         raise WebserviceException(f"service {record.name} was deleted meanwhile", 404, where=record.name)
+
+
+def _undo(workspace: Workspace, record: ServiceRecord, before: ServiceRecord | None) -> None:
+    """Put the record back that was there while the name was claimed."""
+
+    def undone(now: ServiceRecord) -> ServiceRecord:
+        if now.operation_id != record.operation_id:
+            return now
+        if before is None:
+            return replace(now, handle={})
+        return replace(before, operation="Running", operation_id=record.operation_id, owner=record.owner)
+
+    workspace.store.services.change(record.name, undone)
 
 
 def _check_engine(engine: str) -> None:

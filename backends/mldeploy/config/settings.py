@@ -60,6 +60,7 @@ SETTINGS: dict[str, Setting] = {
             "auto",
             "What runs a service on this machine; auto is process unless the package needs an image.",
             choices=("auto", "process", "docker"),
+            later=("docker",),
         ),
         Setting("workspace", "text", "", "The workspace by name; without it, see the guide on workspaces."),
         Setting("timeout", "number", 300.0, "Seconds a deployment may take until it is healthy."),

@@ -8,6 +8,7 @@ error of the deploying command, not a line in a log.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import http.client
 import json
@@ -39,6 +40,13 @@ _PASSED_ON_SUFFIXES = ("_proxy", "_PROXY")
 
 # Popen objects of services started here: what has ended is reaped through them.
 _children: dict[int, subprocess.Popen[bytes]] = {}
+
+
+@atexit.register
+def _let_go() -> None:
+    """Services outlive this process on purpose; Popen would warn of each that runs on."""
+    for child in _children.values():
+        child.returncode = 0
 
 
 @dataclass(frozen=True)

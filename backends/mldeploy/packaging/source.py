@@ -18,11 +18,11 @@ import pathspec
 
 from mldeploy.errors import UserErrorException
 from mldeploy.events import Notice, Report, Step, silent
+from mldeploy.store.copying import digest_of
 
 MODELS_FOLDER = "azureml-models"
 LARGE_BYTES = 300 * 1000 * 1000
 _NEVER = (".git", "__pycache__/", ".env", ".env.*")
-_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Source:
         total = hashlib.sha256(f"{self.directory}\0{self.entry_script}\0".encode())
         for file in self.files:
             executable = os.access(file.origin, os.X_OK)
-            content = file.link or _sha256(file.origin)
+            content = file.link or digest_of(file.origin)
             total.update(f"{file.path}\0{executable:d}\0{content}\0".encode())
         return total.hexdigest()
 
@@ -195,11 +195,3 @@ def _counted(source: Source) -> str:
     count, size = len(source.files), source.size
     amount = f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"
     return f"{count} file{'' if count == 1 else 's'} ({amount})"
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while chunk := stream.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()

@@ -38,6 +38,11 @@ def copy_hashed(source: Path, target: Path, progress: Callable[[int], None]) -> 
     return content
 
 
+def digest_of(file: Path) -> str:
+    """The hash of a file, as `copy_hashed` gives it."""
+    return blake3().update_mmap(file).hexdigest()
+
+
 def _copy(source: int, target: int, progress: Callable[[int], None]) -> Content:
     hasher = blake3()
     buffer = memoryview(bytearray(BLOCK))

@@ -6,7 +6,6 @@ The folder's `config.json` is a v1 workspace configuration, so it can be copied 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -96,7 +95,7 @@ class FolderCatalog:
 
 
 def _fill(folder: Path, identity: Identity, details: Details) -> None:
-    folder.chmod(0o777 & ~_umask())
+    # it stays the owner's alone, as it was made: configurations hold keys and registries' passwords
     (folder / FILES).mkdir()
     config = {
         "subscription_id": identity.subscription_id,
@@ -109,12 +108,6 @@ def _fill(folder: Path, identity: Identity, details: Details) -> None:
     with database.write() as connection:
         schema.create(connection)
         connection.execute(insert(workspaces).values(workspace_row(identity, details)))
-
-
-def _umask() -> int:
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
 
 
 def _identity(config: Path) -> Identity:

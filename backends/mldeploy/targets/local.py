@@ -43,17 +43,27 @@ class LocalTarget:
             WebserviceException: The port is taken.
         """
         with _laid_out(deployment, report) as program:
-            return _start(program, deployment, report)
+            report(Step("start", f"Starting {deployment.service}"))
+            return asdict(process.start(program, _port(deployment)))
 
     def update(self, handle: Handle, deployment: Deployment, report: Report) -> Handle:
-        """Start the new one beside the old one.
+        """Start the new one on the old one's port, which is stopped when nearly all that can fail is done.
 
-        Where it is to have the old one's port, the old one is stopped first, when nearly all that can fail is done.
+        Only where another port is asked for are both there for a moment.
         """
+        old = Running(**handle)
         with _laid_out(deployment, report) as program:
-            if _port(deployment) == handle["port"]:
-                process.stop(Running(**handle))
-            return _start(program, deployment, report)
+            report(Step("start", f"Starting {deployment.service}"))
+            asked = _port(deployment)
+            if asked in {None, old.port}:
+                process.stop(old)
+            try:
+                return asdict(process.start(program, asked or old.port))
+            except WebserviceException:
+                if asked:
+                    raise
+                # nobody asked for the port, and somebody has taken it since the old one ended
+                return asdict(process.start(program, None))
 
     def describe(self, handle: Handle) -> Description:
         """What the process engine sees now."""
@@ -112,11 +122,6 @@ def _lay_out(deployment: Deployment, app_root: Path) -> None:
             if error.errno in {errno.ENOSPC, errno.EDQUOT}
             else "see that the one can be read and the other written",
         ) from error
-
-
-def _start(program: Program, deployment: Deployment, report: Report) -> Handle:
-    report(Step("start", f"Starting {deployment.service}"))
-    return asdict(process.start(program, _port(deployment)))
 
 
 def _port(deployment: Deployment) -> int | None:

@@ -112,7 +112,7 @@ def test_what_the_next_version_brings_is_refused(name: str, value: str) -> None:
 
 
 def test_the_losing_places_are_not_looked_at() -> None:
-    assert resolve("engine", flag="docker", environ={"MLDEPLOY_ENGINE": "nonsense"}) == "docker"
+    assert resolve("engine", flag="process", environ={"MLDEPLOY_ENGINE": "nonsense"}) == "process"
 
 
 def test_defaults_are_values_of_their_settings() -> None:

@@ -1,4 +1,4 @@
-"""A deployment seen from outside: `azureml.core.webservice` with v1's names and parameters."""
+"""What every service has, wherever it runs."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from mldeploy import deployment
-from mldeploy.deployment import DEFAULT_TIMEOUT_S, Order
-from mldeploy.errors import UserErrorException, WebserviceException
+from mldeploy.errors import WebserviceException
 from mldeploy.events import Report, StateChanged, silent
 from mldeploy.store.drafts import Changes
 from mldeploy.store.filters import Filter, has_all
@@ -24,15 +23,6 @@ from mldeploy.targets._protocol import Description
 if TYPE_CHECKING:
     import requests
 
-    from mldeploy.config.deployment import (
-        AciServiceDeploymentConfiguration,
-        AksEndpointDeploymentConfiguration,
-        AksServiceDeploymentConfiguration,
-        DeploymentConfiguration,
-        LocalWebserviceDeploymentConfiguration,
-    )
-    from mldeploy.config.harness import ServingSettings
-    from mldeploy.inference_config import InferenceConfig
     from mldeploy.model import Model
     from mldeploy.workspace import Workspace
 
@@ -62,12 +52,12 @@ class Webservice:
         record = workspace.store.services.get(name)
         if record is None:
             raise deployment.not_found(workspace, name)
-        return super().__new__(_CLASSES[record.compute_type] if cls is Webservice else cls)
+        return super().__new__(_class(record.compute_type) if cls is Webservice else cls)
 
     @staticmethod
     def _of(workspace: Workspace, record: ServiceRecord) -> Webservice:
         """The service of a record that was just read."""
-        service: Webservice = object.__new__(_CLASSES[record.compute_type])
+        service: Webservice = object.__new__(_class(record.compute_type))
         Webservice.__init__(service, workspace, record.name)
         return service
 
@@ -385,311 +375,7 @@ class Webservice:
         ]
 
 
-class LocalWebservice(Webservice):
-    """A service on this machine (v1's `azureml.core.webservice.LocalWebservice`).
+def _class(compute_type: str) -> type[Webservice]:
+    from mldeploy.webservice._local import LocalWebservice
 
-    v1 had states of its own for it; here they are Azure ML's five words everywhere, and the constants say so.
-    """
-
-    STATE_RUNNING = "Healthy"
-    STATE_DEPLOYING = "Transitioning"
-    STATE_FAILED = "Failed"
-    STATE_UNKNOWN = "Unhealthy"
-
-    @staticmethod
-    def deploy_configuration(port: int | None = None) -> LocalWebserviceDeploymentConfiguration:
-        """What can be asked of the local target.
-
-        Args:
-            port: 1 to 65535; None lets the system choose a free one.
-        """
-        from mldeploy.config.deployment import LocalWebserviceDeploymentConfiguration
-
-        return LocalWebserviceDeploymentConfiguration.of(port=port)
-
-    @property
-    def port(self) -> int | None:
-        """The loopback port it listens on."""
-        handle = self._look()[0].handle
-        return handle.get("port")
-
-    def reload(self, wait: bool = False, *, report: Report = silent) -> None:
-        """Restart with fresh copies of the entry script and its folder; the environment stays (C §5.3).
-
-        Args:
-            wait: Until it is Healthy.
-            report: Told each step.
-        """
-        self._again({}, wait, report)
-
-    def update(
-        self,
-        models: Sequence[Model | str] | None = None,
-        deployment_config: LocalWebserviceDeploymentConfiguration | None = None,
-        wait: bool = False,
-        inference_config: InferenceConfig | None = None,
-        *,
-        report: Report = silent,
-    ) -> None:
-        """Deploy again with what is given; None keeps what is (C §5.5).
-
-        Args:
-            models: The models instead of the present ones.
-            deployment_config: The configuration instead of the present one.
-            wait: Until it is Healthy.
-            inference_config: Script, source and environment instead of the present ones.
-            report: Told each step.
-        """
-        changes: dict[str, Any] = {}
-        if models is not None:
-            changes["models"] = _models(self.workspace, models)
-        if deployment_config is not None:
-            labels = _labels(self._look()[0])
-            given = deployment_config.model_dump(exclude_unset=True)
-            changes["configuration"] = deployment_config.of(**{**labels, **given})
-        if inference_config is not None:
-            changes["inference_config"] = inference_config
-        self._again(changes, wait, report)
-
-    def _again(self, changes: Mapping[str, Any], wait: bool, report: Report) -> None:
-        order = replace(_order(self.workspace, self._look()[0]), **changes)
-        deployment.deploy(self.workspace, self.name, order, overwrite=True, report=report)
-        if wait:
-            self.wait_for_deployment(report=report)
-
-    def delete(self, delete_cache: bool = True, delete_image: bool = False) -> None:
-        """Stop the service and forget it; returns when it is gone.
-
-        Args:
-            delete_cache: v1's build cache; environments are shared by services, so it has no effect here.
-            delete_image: v1's image; a process has none, so it has no effect here.
-        """
-        super().delete()
-
-
-class AciWebservice(Webservice):
-    """A service on Azure Container Instances: its configuration is read and checked, its target is to come."""
-
-    @staticmethod
-    def deploy_configuration(
-        cpu_cores: float | None = None,
-        memory_gb: float | None = None,
-        tags: dict[str, str] | None = None,
-        properties: dict[str, str] | None = None,
-        description: str | None = None,
-        location: str | None = None,
-        auth_enabled: bool | None = None,
-        ssl_enabled: bool | None = None,
-        enable_app_insights: bool | None = None,
-        ssl_cert_pem_file: str | None = None,
-        ssl_key_pem_file: str | None = None,
-        ssl_cname: str | None = None,
-        dns_name_label: str | None = None,
-        primary_key: str | None = None,
-        secondary_key: str | None = None,
-        collect_model_data: bool | None = None,
-        cmk_vault_base_url: str | None = None,
-        cmk_key_name: str | None = None,
-        cmk_key_version: str | None = None,
-        vnet_name: str | None = None,
-        subnet_name: str | None = None,
-    ) -> AciServiceDeploymentConfiguration:
-        """v1's parameters; `memory_gb` in GB as v1 means it. The keys of `deploymentconfig.json` tell the rest."""
-        given = _given(locals())
-        from mldeploy.config.deployment import AciServiceDeploymentConfiguration
-
-        return AciServiceDeploymentConfiguration.of(**given)
-
-
-class AksWebservice(Webservice):
-    """A service on Kubernetes: its configuration is read and checked, its target is to come."""
-
-    @staticmethod
-    def deploy_configuration(
-        autoscale_enabled: bool | None = None,
-        autoscale_min_replicas: int | None = None,
-        autoscale_max_replicas: int | None = None,
-        autoscale_refresh_seconds: int | None = None,
-        autoscale_target_utilization: int | None = None,
-        collect_model_data: bool | None = None,
-        auth_enabled: bool | None = None,
-        cpu_cores: float | None = None,
-        memory_gb: float | None = None,
-        enable_app_insights: bool | None = None,
-        scoring_timeout_ms: int | None = None,
-        replica_max_concurrent_requests: int | None = None,
-        max_request_wait_time: int | None = None,
-        num_replicas: int | None = None,
-        primary_key: str | None = None,
-        secondary_key: str | None = None,
-        tags: dict[str, str] | None = None,
-        properties: dict[str, str] | None = None,
-        description: str | None = None,
-        gpu_cores: int | None = None,
-        period_seconds: int | None = None,
-        initial_delay_seconds: int | None = None,
-        timeout_seconds: int | None = None,
-        success_threshold: int | None = None,
-        failure_threshold: int | None = None,
-        namespace: str | None = None,
-        token_auth_enabled: bool | None = None,
-        compute_target_name: str | None = None,
-        cpu_cores_limit: float | None = None,
-        memory_gb_limit: float | None = None,
-        blobfuse_enabled: bool | None = None,
-    ) -> AksServiceDeploymentConfiguration:
-        """v1's parameters; times in the unit of their name, `memory_gb` in GB as v1 means it."""
-        given = _given(locals())
-        from mldeploy.config.deployment import AksServiceDeploymentConfiguration
-
-        return AksServiceDeploymentConfiguration.of(**given)
-
-
-class AksEndpoint(AksWebservice):
-    """Several versions behind one name on Kubernetes; its target is to come."""
-
-    @staticmethod
-    def deploy_configuration(  # type: ignore[override]  # v1's endpoint takes other parameters than its base class
-        autoscale_enabled: bool | None = None,
-        autoscale_min_replicas: int | None = None,
-        autoscale_max_replicas: int | None = None,
-        autoscale_refresh_seconds: int | None = None,
-        autoscale_target_utilization: int | None = None,
-        collect_model_data: bool | None = None,
-        auth_enabled: bool | None = None,
-        cpu_cores: float | None = None,
-        memory_gb: float | None = None,
-        enable_app_insights: bool | None = None,
-        scoring_timeout_ms: int | None = None,
-        replica_max_concurrent_requests: int | None = None,
-        max_request_wait_time: int | None = None,
-        num_replicas: int | None = None,
-        primary_key: str | None = None,
-        secondary_key: str | None = None,
-        tags: dict[str, str] | None = None,
-        properties: dict[str, str] | None = None,
-        description: str | None = None,
-        gpu_cores: int | None = None,
-        period_seconds: int | None = None,
-        initial_delay_seconds: int | None = None,
-        timeout_seconds: int | None = None,
-        success_threshold: int | None = None,
-        failure_threshold: int | None = None,
-        namespace: str | None = None,
-        token_auth_enabled: bool | None = None,
-        version_name: str | None = None,
-        traffic_percentile: float | None = None,
-        compute_target_name: str | None = None,
-        cpu_cores_limit: float | None = None,
-        memory_gb_limit: float | None = None,
-    ) -> AksEndpointDeploymentConfiguration:
-        """v1's parameters; `traffic_percentile` from 0 to 100."""
-        given = _given(locals())
-        from mldeploy.config.deployment import AksEndpointDeploymentConfiguration
-
-        return AksEndpointDeploymentConfiguration.of(**given)
-
-
-_CLASSES: dict[str, type[Webservice]] = {"Local": LocalWebservice}
-
-
-def deploy(
-    workspace: Workspace,
-    name: str,
-    models: Sequence[Model | str],
-    inference_config: InferenceConfig | None = None,
-    deployment_config: DeploymentConfiguration | None = None,
-    *,
-    overwrite: bool = False,
-    engine: str = "auto",
-    timeout: float | None = None,
-    serving: ServingSettings | None = None,
-    offline: bool = False,
-    report: Report = silent,
-) -> Webservice:
-    """Deploy models; `Model.deploy` says what each argument means."""
-    asked = order(workspace, models, inference_config, deployment_config, engine, timeout, serving, offline)
-    deployment.deploy(workspace, name, asked, overwrite=overwrite, report=report)
-    return Webservice(workspace, name)
-
-
-def order(
-    workspace: Workspace,
-    models: Sequence[Model | str],
-    inference_config: InferenceConfig | None = None,
-    deployment_config: DeploymentConfiguration | None = None,
-    engine: str = "auto",
-    timeout: float | None = None,
-    serving: ServingSettings | None = None,
-    offline: bool = False,
-) -> Order:
-    """What `deploy` would be asked for, as a value; `mldeploy.deployment.plan` says what it would do.
-
-    Raises:
-        UserErrorException: There is no inference configuration.
-        ModelNotFoundException: A model given as `name` or `name:version` is not registered.
-    """
-    from mldeploy.config.harness import ServingSettings
-
-    if inference_config is None:
-        raise UserErrorException(
-            "an inference configuration is needed",
-            reason="deploying without one (v1's no-code deployment) comes with a later version",
-            hint='InferenceConfig(entry_script="score.py"), or --ic inferenceconfig.json',
-        )
-    return Order(
-        _models(workspace, models),
-        inference_config,
-        deployment_config or LocalWebservice.deploy_configuration(),
-        serving or ServingSettings(),
-        engine,
-        DEFAULT_TIMEOUT_S if timeout is None else timeout,
-        offline,
-    )
-
-
-def _order(workspace: Workspace, record: ServiceRecord) -> Order:
-    """What a recorded service was asked for."""
-    from mldeploy.config.deployment_file import deployment_from_dict
-    from mldeploy.config.harness import ServingSettings
-    from mldeploy.inference_config import InferenceConfig
-
-    serving, inference = dict(record.serving), dict(record.inference_config)
-    timeout, base = serving.pop("timeout"), inference.pop("base")
-    configuration = deployment_from_dict(record.deployment_config)
-    return Order(
-        _models(workspace, record.model_ids),
-        InferenceConfig.from_dict(inference, base),
-        configuration.of(**{**configuration.model_dump(exclude_unset=True), **_labels(record)}),
-        ServingSettings(**serving),
-        timeout=timeout,
-    )
-
-
-def _labels(record: ServiceRecord) -> dict[str, Any]:
-    """What is written on a service by now, as a configuration says it."""
-    return _given({"description": record.description, "tags": record.tags, "properties": record.properties})
-
-
-def _models(workspace: Workspace, models: Sequence[Model | str]) -> tuple[Model, ...]:
-    from mldeploy.model import Model
-
-    if isinstance(models, (str, Model)):
-        raise UserErrorException("'models' is a list", hint="models=[model]")
-    given: Sequence[object] = models
-    if strange := [model for model in given if not isinstance(model, (str, Model))]:
-        raise UserErrorException(
-            f"{strange[0]!r} is no model", where="models", hint="a registered Model, 'name:version' or 'name'"
-        )
-    return tuple(
-        model
-        if isinstance(model, Model)
-        else Model(workspace, id=model)
-        if ":" in model
-        else Model(workspace, name=model)
-        for model in models
-    )
-
-
-def _given(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in arguments.items() if value is not None}
+    return {"Local": LocalWebservice}[compute_type]
