@@ -500,7 +500,7 @@ class Model:
             UserErrorException: The script, a path, a configuration or the environment has to be changed.
             ComputeTargetException: This version cannot deploy to that place.
         """
-        from mldeploy import webservice
+        from mldeploy import deployment, webservice
 
         if deployment_target is not None:
             raise ComputeTargetException(
@@ -508,19 +508,11 @@ class Model:
                 reason="compute targets come with the AKS target",
                 hint="leave out the deployment target",
             )
-        service = webservice.deploy(
-            workspace,
-            name,
-            models,
-            inference_config,
-            deployment_config,
-            overwrite=overwrite,
-            engine=engine,
-            timeout=timeout,
-            serving=serving,
-            offline=offline,
-            report=report,
+        asked = webservice.order(
+            workspace, models, inference_config, deployment_config, engine, timeout, serving, offline
         )
+        deployment.deploy(workspace, name, asked, overwrite=overwrite, report=report)
+        service = webservice.Webservice(workspace, name)
         if show_output:
             service.wait_for_deployment(show_output=True, report=report)
         return service
