@@ -32,7 +32,7 @@ lint: .venv/test  ## ruff, mypy and the rule of the house
 
 docs: .venv/test  ## the documentation as a site, in site/
 	$(UV) pip install -q --python $(PYTHON) --group docs
-	.venv/bin/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict
 
 benchmarks: .venv/test  ## our figures, side by side with others'
 	for one in benchmarks/*.py; do PATH="$(CURDIR)/.venv/bin:$$PATH" $(PYTHON) $$one || exit 1; done
