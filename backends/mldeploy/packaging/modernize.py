@@ -11,13 +11,13 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from packaging.requirements import Requirement
 
 from mldeploy.errors import EnvironmentException
 from mldeploy.packaging import conda_specs, locking, pins, pythons, requirements, uv
-from mldeploy.packaging.requirement_files import read_conda, read_requirements
+from mldeploy.packaging.requirement_files import read_mapping, read_requirements, whole_conda
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -57,18 +57,18 @@ def modernize(path: str | Path, *, offline: bool = False) -> Modernized:
     """Mend a conda or requirements file.
 
     Args:
-        path: The file; it is not written. YAML (`.yml`, `.yaml`) is a conda file, any other a requirements file.
+        path: The file; it is not written. A conda file (`.yml`, `.yaml`), a config file with an environment in it
+            (`.json`, or YAML too), or a requirements file (`.txt`, `.in`).
         offline: Use only what uv has in its cache.
 
     Returns:
         The new text and a unified diff.
 
     Raises:
-        EnvironmentException: The file cannot be read, or no versions of its packages go together.
+        EnvironmentException: The file cannot be read, is none of these, or no versions of its packages go together.
     """
     path = Path(path)
-    conda = path.suffix in {".yml", ".yaml"}
-    lines = _conda_lines(path) if conda else [(line, False) for line in read_requirements(path)]
+    lines = _lines(path)
     python, changes = _python(lines, offline=offline)
     found = list(_pins(line for line in lines if line[0] not in changes))
     indexes = [requirements.read_pip_line(line).options for line, conda in lines if not conda and line.startswith("-")]
@@ -82,9 +82,38 @@ def modernize(path: str | Path, *, offline: bool = False) -> Modernized:
     return Modernized(new, "".join(diff))
 
 
-def _conda_lines(path: Path) -> list[tuple[str, bool]]:
+def _lines(path: Path) -> list[tuple[str, bool]]:
+    """The requirements of a file, and whether each is conda's."""
+    if path.suffix in {".txt", ".in"}:
+        return [(line, False) for line in read_requirements(path)]
+    if path.suffix not in {".yml", ".yaml", ".json"}:
+        raise EnvironmentException(
+            "this is neither a conda file nor a requirements file", where=str(path), hint="a .yml, .json or .txt file"
+        )
+    return _conda_lines(_conda(path))
+
+
+def _conda(path: Path) -> dict[str, Any]:
+    """The conda mapping of a file, or of the environment that a config file describes."""
+    content = read_mapping(path)
+    environment = content.get("environment", content)
+    python = environment.get("python") if isinstance(environment, dict) else None
+    if not isinstance(python, dict):
+        elsewhere = content.get("condaFile")
+    elif isinstance(python.get("condaDependencies"), dict):
+        return whole_conda(python["condaDependencies"], path.absolute().parent, str(path))
+    else:
+        elsewhere = python.get("condaDependenciesFile")
+    if elsewhere:
+        raise EnvironmentException(
+            "the packages are in another file", where=str(path), hint=f"mldeploy environment modernize {elsewhere}"
+        )
+    return whole_conda(content, path.absolute().parent, str(path))
+
+
+def _conda_lines(conda: dict[str, Any]) -> list[tuple[str, bool]]:
     lines: list[tuple[str, bool]] = []
-    for entry in read_conda(path)["dependencies"]:
+    for entry in conda["dependencies"]:
         if isinstance(entry, dict):
             lines += [(line, False) for line in entry.get("pip") or []]
         else:
@@ -121,8 +150,9 @@ def _pins(lines: Iterable[tuple[str, bool]]) -> Iterable[_Pin]:
 
 def _mended(found: list[_Pin], python: pythons.Python, options: tuple[str, ...]) -> dict[str, str]:
     """New text for each pin that has to change; together they resolve."""
+    runs_from = pins.floors(pin.line for pin in found)
     with ThreadPoolExecutor(4) as pool:
-        new = list(pool.map(lambda pin: pins.mend(pin.line, python.interpreter, options), found))
+        new = list(pool.map(lambda pin: pins.mend(pin.line, python.interpreter, options, runs_from), found))
     moved = {pin: line for pin, line in zip(found, new, strict=True) if line}
     kept = [pin.line for pin in found if pin not in moved]
     if _together((*kept, *moved.values()), python, options) is None:

@@ -70,13 +70,28 @@ def read_conda(path: Path) -> dict[str, Any]:
     Raises:
         EnvironmentException: It cannot be read, or is no conda file.
     """
+    return whole_conda(read_mapping(path), path.absolute().parent, str(path))
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """Read a YAML or JSON file with a mapping in it.
+
+    Raises:
+        EnvironmentException: It cannot be read, or is none.
+    """
     import yaml
 
     try:
         content = yaml.safe_load(_text(path))
     except yaml.YAMLError as error:
         raise EnvironmentException("this is not YAML", where=str(path), reason=str(error)) from None
-    return whole_conda(content, path.absolute().parent, str(path))
+    if not isinstance(content, dict):
+        raise EnvironmentException(
+            "this is no conda file: it has no mapping with a list 'dependencies'",
+            where=str(path),
+            hint="for a requirements file, Environment.from_pip_requirements",
+        )
+    return content
 
 
 def whole_conda(content: Any, base: Path, where: str = "condaDependencies") -> dict[str, Any]:
@@ -93,7 +108,7 @@ def whole_conda(content: Any, base: Path, where: str = "condaDependencies") -> d
     Raises:
         EnvironmentException: It is no conda mapping.
     """
-    if not isinstance(content, dict) or not isinstance(content.get("dependencies", []), list):
+    if not isinstance(content, dict) or not isinstance(content.get("dependencies"), list):
         raise EnvironmentException(
             "this is no conda file: it has no mapping with a list 'dependencies'",
             where=where,

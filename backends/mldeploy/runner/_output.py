@@ -1,4 +1,4 @@
-"""A command's result as text: `-o json|jsonc|table|tsv|yaml`, after `--query`.
+"""A command's result as text: `-o json|jsonc|none|table|tsv|yaml`, after `--query`.
 
 The formats are the Azure CLI's: two spaces of indentation in JSON, no header in tsv, only plain values in a
 table's columns.
@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-FORMATS = ("json", "jsonc", "table", "tsv", "yaml")
+FORMATS = ("json", "jsonc", "none", "table", "tsv", "yaml")
 
 
 def render(result: Any, output: str, columns: Sequence[str] = ()) -> str:
@@ -30,6 +30,8 @@ def render(result: Any, output: str, columns: Sequence[str] = ()) -> str:
         ------  -------
         a       1
     """
+    if output == "none":
+        return ""
     if output == "table":
         return _table(result, columns)
     if output == "tsv":

@@ -89,9 +89,17 @@ def delete(call: Call, word: str | None, all_resources: bool, yes: bool) -> None
         raise UserErrorException("which workspace?", hint="mldeploy workspace delete NAME")
     doomed = call.workspace(word)
     if not yes:
-        models = len(doomed.models)
-        click.confirm(f"Delete workspace {doomed.name} with {models} models?", abort=True, err=True)
+        _ask(f"Delete workspace {doomed.name} with {len(doomed.models)} models?")
     doomed.delete(delete_dependent_resources=all_resources)
+
+
+def _ask(question: str) -> None:
+    try:
+        click.confirm(question, abort=True, err=True)
+    except click.Abort as abort:
+        if isinstance(abort.__context__, EOFError):
+            raise UserErrorException("there is nobody to ask", hint="--yes deletes without asking") from None
+        raise
 
 
 @workspace.command("gc", cls=Verb)

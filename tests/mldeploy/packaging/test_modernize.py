@@ -91,3 +91,58 @@ def test_the_indexes_that_the_file_names_are_asked(index: Any, tmp_path: Path) -
     file = tmp_path / "requirements.txt"
     file.write_text("--find-links more\nelsewhere==1.0\n")
     assert modernize(file).text == "--find-links more\nelsewhere==3.0\n"
+
+
+def test_what_installs_but_does_not_run_beside_numpy_2_moves_too(wheels: Any, tmp_path: Path) -> None:
+    for name, version in (("numpy", "2.2"), ("scikit_learn", "1.1.3"), ("scikit_learn", "1.4.2"), ("joblib", "0.13.2")):
+        wheels.wheel(name, version)
+    wheels.wheel("joblib", "1.2.0")
+    file = tmp_path / "requirements.txt"
+    file.write_text("scikit-learn==0.20.3\njoblib==0.13.2\nnumpy\n")
+    assert modernize(file).text == "scikit-learn==1.4.2\njoblib==1.2.0\nnumpy\n"
+    file.write_text("scikit-learn==1.1.3\nnumpy==2.2\n")
+    assert modernize(file).text == "scikit-learn==1.4.2\nnumpy==2.2\n"
+
+
+def test_beside_numpy_1_what_installs_stays(wheels: Any, tmp_path: Path) -> None:
+    for name, version in (("numpy", "1.26"), ("scikit_learn", "1.1.3"), ("scikit_learn", "1.4.2")):
+        wheels.wheel(name, version)
+    file = tmp_path / "requirements.txt"
+    file.write_text("scikit-learn==0.20.3\nnumpy==1.26\n")
+    assert modernize(file).text == "scikit-learn==1.1.3\nnumpy==1.26\n"
+
+
+INLINE = """{
+  "entryScript": "score.py",
+  "environment": {
+    "name": "mine",
+    "python": {"condaDependencies": {"dependencies": ["python=3.6.2", {"pip": ["azureml-defaults", "alpha==0.20.3"]}]}}
+  }
+}
+"""
+
+
+def test_an_environment_in_a_config_file_is_mended_there(index: Any, tmp_path: Path) -> None:
+    file = tmp_path / "inferenceconfig.json"
+    file.write_text(INLINE)
+    mended = modernize(file, offline=True).text
+    assert '"alpha==1.0"' in mended
+    assert '"python=3.1' in mended
+    assert mended.startswith('{\n  "entryScript": "score.py",\n')
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("score.py", "x==1", "neither a conda file nor a requirements file"),
+        ("ic.json", '{"entryScript": "score.py"}', "no conda file"),
+        ("ic.json", '{"condaFile": "env.yml"}', "the packages are in another file"),
+        ("ic.json", '{"environment": {"python": {"condaDependenciesFile": "env.yml"}}}', "modernize env.yml"),
+        ("env.yml", "- numpy", "no conda file"),
+    ],
+)
+def test_what_has_no_packages_is_refused(name: str, content: str, told: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(EnvironmentException) as caught:
+        modernize(tmp_path / name)
+    assert told in str(caught.value)

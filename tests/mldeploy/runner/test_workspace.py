@@ -38,7 +38,11 @@ def test_delete_asks_and_wants_a_name(project: Project) -> None:
     project.ok("workspace", "create", "team")
     assert project.run("workspace", "delete").code == 2
     assert project.command("workspace", "delete", "team", typed="n\n").code == 130
-    assert len(project.ok("workspace", "list")) == 1
+    unanswered = project.command("workspace", "delete", "team", typed="")
+    assert unanswered.code == 2
+    assert "--yes" in unanswered.err
+    assert len(project.ok("workspace", "list", "-o", "json")) == 1
+    assert project.run("workspace", "list", "-o", "none").out == ""
     assert project.command("workspace", "delete", "team", typed="y\n").code == 0
     assert project.ok("workspace", "list") == []
 
