@@ -58,6 +58,7 @@ _REFUSED_OPTIONS = {
     "--requirement": "read the file with Environment.from_pip_requirements or from_conda_specification",
     "--trusted-host": "trust is the machine's to give: set UV_INSECURE_HOST, or `allow-insecure-host` in uv.toml",
 }
+_USUAL_CHANNELS = {"anaconda", "conda-forge", "defaults", "main"}
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 _VCS = re.compile(r"(?:^|@\s*)(?:git|hg|svn|bzr)\+")
 _BARE_REFERENCE = re.compile(r"^(?:[./~]|https?:|file:)|\.(?:whl|zip|tar\.gz)(?:$|[\s#;])", re.IGNORECASE)
@@ -192,8 +193,10 @@ def _from_conda(conda: CondaDefinition) -> Wanted:
     packages = [line for line in conda.dependencies if isinstance(line, str)]
     pip = [line for section in conda.dependencies if not isinstance(section, str) for line in section.pip]
     python, requirements, notices = _conda_packages(packages)
-    if requirements and conda.channels:
-        notices.append(f"conda channels are not used ({', '.join(conda.channels)}): packages come from pip's indexes")
+    # v1 wrote the usual channels into every file: of those nobody needs to be told each time
+    own = [channel for channel in conda.channels or () if channel not in _USUAL_CHANNELS]
+    if requirements and own:
+        notices.append(f"conda channels are not used ({', '.join(own)}): packages come from pip's indexes")
     lines = [read_pip_line(line) for line in pip]
     # azureml-defaults is in every environment of v1's: of that nobody needs to be told each time
     filled = {line.filled for line in lines if line.filled}

@@ -160,8 +160,9 @@ def test_conda_packages_outside_the_table_need_an_image(described: Any) -> None:
 def test_channels_are_only_spoken_of_where_conda_packages_are(described: Any) -> None:
     for conda, spoken in (([], False), (["python=3.11"], False), (["numpy"], True)):
         environment = described("six", conda=conda)
+        environment.python.conda_dependencies.add_channel("our-channel")
         environment.python.conda_dependencies.add_channel("conda-forge")
-        assert any("conda-forge" in notice for notice in wanted(environment).notices) is spoken
+        assert any("(our-channel)" in notice for notice in wanted(environment).notices) is spoken
 
 
 @pytest.mark.parametrize(
