@@ -142,6 +142,14 @@ def test_a_failed_init_says_why_and_leaves_nothing(workspace: Workspace, script:
         service.run("x")
 
 
+def test_a_script_that_wants_a_model_and_got_none_is_told_so(workspace: Workspace, script: Path) -> None:
+    script.write_text(SCRIPT.replace('os.getenv("AZUREML_MODEL_DIR")', 'os.environ["AZUREML_MODEL_DIR"]'))
+    service = deployed(workspace, script)
+    with pytest.raises(WebserviceException) as caught:
+        service.wait_for_deployment()
+    assert "deployed without a model" in caught.value.hint
+
+
 def test_two_deployments_of_one_name(workspace: Workspace, script: Path) -> None:
     deployed(workspace, script).wait_for_deployment()
     with pytest.raises(WebserviceException) as caught:

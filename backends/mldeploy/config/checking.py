@@ -12,6 +12,7 @@ from mldeploy.config.findings import Finding, in_order
 from mldeploy.config.harness import read_harness, read_toml
 from mldeploy.config.inference import inference_config_of, read_inference
 from mldeploy.config.inline import inline_files, read_environment
+from mldeploy.config.words import nearest
 from mldeploy.errors import AzureMLException, ConfigException, UserErrorException
 from mldeploy.events import Event, Notice
 
@@ -44,10 +45,13 @@ def kind_of_file(document: Document) -> str:
     """The kind of a JSON or YAML config file.
 
     Raises:
-        ConfigException: None of the keys that tell the kinds apart is there.
+        ConfigException: None of the keys that tell the kinds apart is there, nor one that resembles it.
     """
     for kind, keys in _MARKS.items():
         if keys & document.data.keys():
+            return kind
+    for kind, keys in _MARKS.items():
+        if any(nearest(key, keys) for key in document.data):
             return kind
     raise ConfigException(
         "This is no config file that mldeploy knows",
@@ -92,7 +96,7 @@ def _finding(error: AzureMLException, path: str) -> Finding:
 
 _MARKS = {
     "deployment": {"computeType"},
-    "inference": {"entryScript"},
+    "inference": {"entryScript", "sourceDirectory", "environment"},
     "environment": {"python", "docker", "environmentVariables"},
 }
 _CHECKS: dict[str, Callable[[Document], list[Finding]]] = {

@@ -126,6 +126,8 @@ def update(
     if asked.scoring_timeout_ms is not None:
         raise click.UsageError("--scoring-timeout-ms is said by `model deploy --overwrite`", ctx)
     inference = _deploying.inference_config(changed.workspace, asked, call.report)
+    if inference is not None and inference.environment is None and "ic" not in asked.inference:
+        inference.environment = changed.environment
     configuration = _deploying.deployment_config(asked, None, call.report)
     if configuration is not None and not isinstance(configuration, LocalWebserviceDeploymentConfiguration):
         raise ConfigException(

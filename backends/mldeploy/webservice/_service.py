@@ -23,6 +23,7 @@ from mldeploy.targets._protocol import Description
 if TYPE_CHECKING:
     import requests
 
+    from mldeploy.environment import Environment
     from mldeploy.model import Model
     from mldeploy.workspace import Workspace
 
@@ -133,6 +134,13 @@ class Webservice:
 
         return [Model(self.workspace, id=model_id) for model_id in self._look()[0].model_ids]
 
+    @property
+    def environment(self) -> Environment | None:
+        """The environment it was deployed with; None where none was given."""
+        from mldeploy.webservice._orders import recorded_order
+
+        return recorded_order(self.workspace, self._look()[0]).inference_config.environment
+
     def serialize(self) -> dict[str, Any]:
         """The service as JSON values, under the keys v1's command line printed (C §5.1)."""
         record, seen = self._look()
@@ -220,8 +228,13 @@ class Webservice:
             status_code=400,
             where=f"service {self.name}",
             reason=self.get_logs(_LOG_LINES_IN_ERRORS).rstrip(),
-            hint=f"mldeploy service get-logs -n {self.name}",
+            hint=self._mend(record, seen),
         )
+
+    def _mend(self, record: ServiceRecord, seen: Description) -> str:
+        if "AZUREML_MODEL_DIR" in json.dumps(seen.error) and not record.model_ids:
+            return "it was deployed without a model: models=[…], -m NAME:VERSION"
+        return f"mldeploy service get-logs -n {self.name}"
 
     def update_deployment_state(self) -> None:
         """v1's way to refresh the object; here every attribute is looked up when it is read."""
@@ -272,8 +285,8 @@ class Webservice:
             f"Service {self.name} cannot be reached: it is {seen.state}",
             status_code=503,
             where=seen.scoring_uri or "",
-            reason=f"{error}\n{self.get_logs(_LOG_LINES_IN_ERRORS)}".rstrip(),
-            hint=f"mldeploy service get-logs -n {record.name}",
+            reason=("" if seen.state == "Failed" else f"{error}\n") + self.get_logs(_LOG_LINES_IN_ERRORS).rstrip(),
+            hint=self._mend(record, seen),
         )
 
     def add_tags(self, tags: Mapping[str, str]) -> None:

@@ -27,6 +27,12 @@ def test_all_is_well(write: Write, name: str, text: str) -> None:
     assert check(write(name, text)) == []
 
 
+@pytest.mark.parametrize("misspelt", ["entry_script", "entryScrpt"])
+def test_a_misspelt_first_key_does_not_hide_the_kind(write: Write, misspelt: str) -> None:
+    findings = check(write("ic.json", f'{{"{misspelt}": "score.py", "environment": null}}'))
+    assert any(misspelt in finding.message and "entryScript" in str(finding) for finding in findings)
+
+
 def test_findings_come_in_the_order_of_the_file(write: Write) -> None:
     text = "computeType: aks\nenableAppInsights: true\nnumReplicas: -1\nprt: 1\nsslEnabled: false\n"
     levels = [(finding.level, finding.line, finding.message.split()[0]) for finding in check(write("dc.yml", text))]

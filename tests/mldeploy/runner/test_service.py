@@ -228,6 +228,18 @@ def test_update_changes_what_is_given_and_keeps_the_rest(deployed: Project) -> N
     assert deployed.ok("service", "run", "echo", "-d", "1") == "other"
 
 
+def test_an_update_of_the_script_keeps_the_environment(project: Project, serving_python: Path) -> None:
+    variables = {"environment": {"name": "mine", "environmentVariables": {"GREETING": "hello"}}}
+    project.write("ic.json", json.dumps({"entryScript": "score.py", **variables}))
+    project.write("score.py", "def init():\n    pass\n\ndef run(data):\n    return 'first'\n")
+    project.ok("model", "deploy", "-n", "greeter", "--ic", "ic.json")
+    reading = "import os\ndef init():\n    pass\n\ndef run(data):\n    return os.environ.get('GREETING')\n"
+    project.write("other.py", reading)
+    project.ok("service", "update", "greeter", "--es", "other.py")
+    assert project.ok("service", "run", "greeter", "-d", "1") == "hello"
+    assert project.run("service", "delete", "greeter").code == 0
+
+
 def test_update_does_not_move_a_service(deployed: Project) -> None:
     deployed.write("dc.json", '{"computeType": "ACI"}')
     outcome = deployed.run("service", "update", "echo", "--dc", "dc.json")
