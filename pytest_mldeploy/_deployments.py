@@ -101,7 +101,7 @@ class Deployments:
         made = self._made.get(key)
         if isinstance(made, Webservice) and made.state == "Failed":
             _teller(asker.item)(f"{made.name} had failed by itself; it was deployed again")
-            self._end(made.name, key)
+            self._end(made, key)
             return None
         return made
 
@@ -125,12 +125,14 @@ class Deployments:
             setattr(service, change, _refusal(service.name, change))
         module = asker.item.getparent(pytest.Module)
         if wanted.scope == "module" and module is not None:
-            module.addfinalizer(lambda: self._end(service.name, key))
+            module.addfinalizer(lambda: self._end(service, key))
         return service
 
-    def _end(self, name: str, key: str) -> None:
-        self._made.pop(key, None)
-        self.delete(name)
+    def _end(self, service: Webservice, key: str) -> None:
+        """End a shared service; one that has taken its place since stays."""
+        if self._made.get(key) is service:
+            del self._made[key]
+        self.delete(service.name)
 
     def _order(self, asker: Asker, wanted: Wanted) -> Order:
         return self._orders.of(wanted, asker.target, _teller(asker.item), asker.file)
@@ -160,7 +162,9 @@ class Deployments:
         return service
 
     def delete(self, name: str) -> None:
-        """Delete a service of ours, if it is still there, in whatever state."""
+        """Delete a service of ours, if it is still there, in whatever state; again does nothing."""
+        if name not in self._names:
+            return
         if self.workspace.store.services.get(name) is not None:
             deployment.delete(self.workspace, name)
         self._names.remove(name)

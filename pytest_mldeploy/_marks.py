@@ -94,6 +94,21 @@ def wanted(
     return Wanted(inference_config, models, deployment_config, name, cast(Scope, scope), timeout, checked, folder)
 
 
+def wanted_of_its_own(folder: Path, inference_config: Any, *, scope: str = "function", **more: Any) -> Wanted:
+    """Check what the factory was given, whose services are always the test's own.
+
+    Raises:
+        ConfigException: As `wanted`, or another scope is asked for.
+    """
+    if scope != "function":
+        raise ConfigException(
+            f"scope={scope!r} of a service that mldeploy_deploy makes",
+            reason="it is the test's own, and deleted after it",
+            hint="leave out scope=, or share one by the mark and mldeploy_service",
+        )
+    return wanted(folder, inference_config, scope=scope, **more)
+
+
 def read_mark(mark: pytest.Mark, folder: Path) -> Wanted:
     """What a mark says.
 

@@ -268,9 +268,50 @@ def test_a_test_that_needs_an_image_is_skipped_unless_docker_is_required(
     result.stdout.fnmatch_lines(["*docker is required by MLDEPLOY_REQUIRE: *"])
 
 
+def test_a_module_that_replaced_its_service_ends_both_once(project: Project) -> None:
+    project.write(
+        test_x__py="""
+        import time
+        import pytest
+        import psutil
+
+        @pytest.mark.mldeploy("ic.json", scope="module")
+        @pytest.mark.parametrize("number", [1, 2])
+        def test_x(mldeploy_service, number):
+            assert mldeploy_service.run(number) == number
+            if number == 1:
+                for process in psutil.process_iter(["cmdline"]):
+                    if any(mldeploy_service.name in word for word in process.info["cmdline"] or ()):
+                        process.kill()
+                deadline = time.monotonic() + 10
+                while mldeploy_service.state != "Failed":
+                    assert time.monotonic() < deadline
+        """
+    )
+    result = project.run()
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["2 deployed, none left"])
+
+
+def test_the_factory_makes_services_of_the_tests_own_only(project: Project) -> None:
+    project.write(
+        test_x__py="""
+        def test_own(mldeploy_deploy):
+            assert mldeploy_deploy("ic.json", scope="function").run(1) == 1
+
+        def test_shared(mldeploy_deploy):
+            mldeploy_deploy("ic.json", scope="session")
+        """
+    )
+    result = project.run()
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*scope='session' of a service that mldeploy_deploy makes*"])
+
+
 def test_a_shared_service_that_died_is_deployed_again(project: Project) -> None:
     project.write(
         test_x__py="""
+        import time
         import pytest
         import psutil
 
@@ -285,6 +326,9 @@ def test_a_shared_service_that_died_is_deployed_again(project: Project) -> None:
                 for process in psutil.process_iter(["cmdline"]):
                     if any(mldeploy_service.name in word for word in process.info["cmdline"] or ()):
                         process.kill()
+                deadline = time.monotonic() + 10
+                while mldeploy_service.state != "Failed":
+                    assert time.monotonic() < deadline
 
         def test_anew():
             assert len(set(names)) == 2
