@@ -5,19 +5,17 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mldeploy.config.project import project_file
 from mldeploy.config.settings import SETTINGS, Setting, parse, resolve
 from mldeploy.config.words import nearest
 from mldeploy.errors import ConfigException, UserErrorException
 from mldeploy.targets import BUILT, TARGETS
 
 _THROWAWAY = "one that is thrown away after the run"
-HARNESS = "mldeploy.toml"
-PYPROJECT = "pyproject.toml"
 PLATFORMS = ("linux", "darwin")
 Said = Mapping[str, Any]  # settings by name, as some file or mark says them
 
@@ -98,16 +96,15 @@ class Options:
         Raises:
             pytest.UsageError: The file is wrong.
         """
-        for name in (HARNESS, PYPROJECT):
-            path = self._config.rootpath / name
-            if path.is_file() and is_harness(path):
-                from mldeploy.config import load_harness
+        path = project_file(self._config.rootpath)
+        if path is None:
+            return {}
+        from mldeploy.config import load_harness
 
-                try:
-                    return load_harness(path).settings()
-                except UserErrorException as error:
-                    raise pytest.UsageError(str(error)) from None
-        return {}
+        try:
+            return load_harness(path).settings()
+        except UserErrorException as error:
+            raise pytest.UsageError(str(error)) from None
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -131,11 +128,6 @@ class Options:
             value = self._config.getoption(SETTINGS[name].ini_key)
             words.append(flag(name) if value is True else f"{flag(name)}={value}")
         return words
-
-
-def is_harness(path: Path) -> bool:
-    """Whether a file is, or holds, a harness' configuration."""
-    return path.name == HARNESS or (path.name == PYPROJECT and b"tool.mldeploy" in path.read_bytes())
 
 
 def check_targets(targets: Iterable[str]) -> None:

@@ -28,7 +28,6 @@ from pytest_mldeploy._marks import Wanted
 from pytest_mldeploy._options import Options
 
 _MODEL_ID = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]*:\d+")
-_CHUNK = 1 << 20
 _LONGEST_NAME = 255
 Tell = Callable[[str], None]
 

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from mldeploy.config.project import HARNESS
 from mldeploy.errors import AzureMLException, ConfigException
 from pytest_mldeploy import _marks
 from pytest_mldeploy._compare import MOST_SHOWN, differences
-from pytest_mldeploy._options import HARNESS, OPTIONS, Said
+from pytest_mldeploy._options import OPTIONS, Said
 
 if TYPE_CHECKING:
     from mldeploy.config.harness import HarnessConfig, Sample, ServiceSection

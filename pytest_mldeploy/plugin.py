@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from mldeploy.config.project import is_project_file
 from mldeploy.errors import AzureMLException
 from pytest_mldeploy import _options, hooks
 from pytest_mldeploy._options import OPTIONS, Options
@@ -58,7 +59,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
     """Take `mldeploy.toml` for a file of tests."""
-    if not _options.is_harness(file_path):
+    if not is_project_file(file_path):
         return None
     from pytest_mldeploy import _toml
 
@@ -188,7 +189,7 @@ def mldeploy_deploy(request: pytest.FixtureRequest, mldeploy_target: Target) -> 
 
     def deploy(inference_config: Any, **more: Any) -> Webservice:
         __tracebackhide__ = True
-        wanted = _marks.wanted(item.path.parent, inference_config, scope="function", **more)
+        wanted = _marks.wanted_of_its_own(item.path.parent, inference_config, **more)
         return _services.own_service(item, wanted, target, item.config.stash[OPTIONS].file)
 
     return deploy

@@ -213,9 +213,9 @@ class Environment:
             ConfigException: An attribute has a value that cannot be.
             EnvironmentException: A file that it names cannot be read.
         """
-        from mldeploy.packaging.definitions import checked
+        from mldeploy.config.environment import EnvironmentDefinition
 
-        return checked(
+        return EnvironmentDefinition.checked(
             {
                 "name": self.name or None,
                 "version": self.version,
@@ -379,14 +379,12 @@ class Environment:
             ConfigException: The file in it is not an environment's.
             FileNotFoundError: There is no such file (v1's error).
         """
-        from mldeploy.config.files import read
+        from mldeploy.config.inline import load_environment
 
         file = Path(path, DEFINITION_FILE)
         if not file.is_file():
             raise FileNotFoundError(str(file))
-        content = dict(read(file).data)
-        content.pop("assetId", None)  # v1 wrote where the environment was registered
-        environment = _from_json(content, file)
+        environment = Environment.from_definition(load_environment(file), file.parent)
         if (conda := Path(path, CONDA_FILE)).is_file():
             environment.python.conda_dependencies = CondaDependencies(conda)
         return environment
@@ -409,11 +407,10 @@ def _with_packages(name: str, conda: str | Path | None, pip: str | Path | None) 
     return environment
 
 
-def _from_json(content: dict[str, Any], file: Path | None = None) -> Environment:
-    from mldeploy.packaging.definitions import checked
+def _from_json(content: dict[str, Any]) -> Environment:
+    from mldeploy.config.environment import EnvironmentDefinition
 
-    definition = checked(content, str(file) if file else f"environment {content['name']}")
-    return Environment.from_definition(definition, file.parent if file else ".")
+    return Environment.from_definition(EnvironmentDefinition.checked(content, f"environment {content['name']}"))
 
 
 def _check_name(name: str) -> None:

@@ -77,13 +77,22 @@ class Section(BaseModel):
             ConfigException: Values are unknown, of a wrong type, out of range or exclude each other; the message
                 has one line for each.
         """
+        return cls.checked(values, cls.__name__)
+
+    @classmethod
+    def checked(cls: type[S], values: dict[str, Any], where: str) -> S:
+        """Makes one from attributes or keys, with another word for where an error is.
+
+        Raises:
+            ConfigException: As `of`.
+        """
         from mldeploy.config.findings import explain  # which is above this
 
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            text = "\n".join(problem.text for problem in explain(error, values))
-        raise ConfigException(text, where=cls.__name__)
+            problems = explain(error, values)
+        raise ConfigException("\n".join(problem.text for problem in problems), where=where, hint=problems[0].hint)
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON object of what was set, with the file's keys; loading it gives an equal model."""

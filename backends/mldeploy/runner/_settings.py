@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mldeploy.config.project import project_file
 from mldeploy.config.settings import SETTINGS, resolve
 from mldeploy.runner._options import F, together
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from mldeploy.config.harness import ServingSettings
 
 DEPLOYING = ("engine", "timeout", "offline", "contract", "serving", "nan")
-_FILES = ("mldeploy.toml", "pyproject.toml")
 
 
 def setting_flags(*names: str) -> Callable[[F], F]:
@@ -54,7 +54,7 @@ def said(project: Path) -> dict[str, Any]:
     Raises:
         ConfigException: The file is wrong.
     """
-    path = next((project / name for name in _FILES if _is_ours(project / name)), None)
+    path = project_file(project)
     if path is None:
         return {}
     from mldeploy.config.harness import load_harness
@@ -67,8 +67,3 @@ def serving(chosen: Mapping[str, Any]) -> ServingSettings:
     from mldeploy.config.harness import ServingSettings
 
     return ServingSettings(**{name: value for name, value in chosen.items() if SETTINGS[name].serving})
-
-
-def _is_ours(path: Path) -> bool:
-    """Whether a file is there and speaks of mldeploy; most pyproject.toml do not, and need not be parsed."""
-    return path.is_file() and (path.name == _FILES[0] or "[tool.mldeploy" in path.read_text(errors="replace"))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mldeploy.errors import UserErrorException
-from mldeploy.runner._options import FILE, as_filter, filters, metadata_file, one_of, pairs, relabel
+from mldeploy.runner._options import FILE, as_filter, filters, metadata_file, one_of, pairs, relabel, together
 from mldeploy.runner._verbs import Call, Room, Verb, typed_line
 
 if TYPE_CHECKING:
@@ -26,17 +26,13 @@ def model() -> None:
     """Register, find, change, download, delete and deploy models."""
 
 
-def _resources(function: Any) -> Any:
-    """`--cc`, `--gb`, `--gc`, and the sample datasets."""
-    for option in (
-        click.option("--sample-output-dataset-id", help="A dataset with sample answers."),
-        click.option("--sample-input-dataset-id", help="A dataset with sample requests."),
-        click.option("--gpu-cores", "--gc", type=int, help="GPUs the model needs by default."),
-        click.option("--memory-gb", "--gb", type=float, help="Memory in GB it needs by default."),
-        click.option("--cpu-cores", "--cc", type=float, help="CPU cores it needs by default."),
-    ):
-        function = option(function)
-    return function
+_resources = together(
+    click.option("--cpu-cores", "--cc", type=float, help="CPU cores it needs by default."),
+    click.option("--memory-gb", "--gb", type=float, help="Memory in GB it needs by default."),
+    click.option("--gpu-cores", "--gc", type=int, help="GPUs the model needs by default."),
+    click.option("--sample-input-dataset-id", help="A dataset with sample requests."),
+    click.option("--sample-output-dataset-id", help="A dataset with sample answers."),
+)
 
 
 def _identified(function: Any) -> Any:
