@@ -5,10 +5,10 @@ import sys
 
 def _main() -> int:
     if sys.argv[1:2] == ["--as-worker"]:
-        from mldeploy_serving.worker import main as work
+        from mldeploy_serving.worker.process import main as work
 
         work(sys.argv[2:])
-    from mldeploy_serving.supervisor import main
+    from mldeploy_serving.supervisor.command import main
 
     return main()
 

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mldeploy_serving.connection import Connection
+    from mldeploy_serving.http.connection import Connection
 
 JSON = b"application/json"
 HTML = b"text/html; charset=utf-8"

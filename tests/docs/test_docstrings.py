@@ -17,8 +17,9 @@ _RULES = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE | doctest.IGNORE_EXCEPT
 _NOT_IMPORTED = "mldeploy.store.migrations"
 _IN_A_SERVICE = """
 import doctest, importlib, pkgutil, mldeploy_serving
-found = [each.name for each in pkgutil.iter_modules(mldeploy_serving.__path__) if each.name != "__main__"]
-results = [doctest.testmod(importlib.import_module(f"mldeploy_serving.{name}")) for name in found]
+walked = pkgutil.walk_packages(mldeploy_serving.__path__, "mldeploy_serving.")
+found = [each.name for each in walked if not each.name.endswith(("__main__", "entry_module"))]
+results = [doctest.testmod(importlib.import_module(name)) for name in found]
 print(sum(each.attempted for each in results), "attempted,", sum(each.failed for each in results), "failed")
 """
 

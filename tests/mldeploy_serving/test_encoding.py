@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mldeploy_serving.encoding import Encoder
+from mldeploy_serving.contract.encoding import Encoder
 
 
 @dataclasses.dataclass

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mldeploy_serving.model_path import Model, ModelNotFoundException, WebserviceException
+from mldeploy_serving.entry.model_path import Model, ModelNotFoundException, WebserviceException
 
 if TYPE_CHECKING:
     from tests.mldeploy_serving.conftest import Serve
@@ -99,7 +99,7 @@ def test_an_installed_package_is_left_alone(serve: Serve, tmp_path: Path) -> Non
         def run(data): return [Model, AMLRequest.__module__]
         """
     )
-    assert service.post("").json() == ["the real one", "mldeploy_serving.aml_request"]
+    assert service.post("").json() == ["the real one", "mldeploy_serving.entry.aml_request"]
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mldeploy_serving.script import load
+from mldeploy_serving.entry.script import load
 from mldeploy_serving.settings import Settings, StartError
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def test_what_cannot_be_served_ends_with_3_and_its_reason(serve: Serve, script: 
             """
             from inference_schema.parameter_types.standard_py_parameter_type import StandardPythonParameterType
             from inference_schema.schema_decorators import input_schema
-            from mldeploy_serving.aml_request import rawhttp
+            from mldeploy_serving.entry.aml_request import rawhttp
             def init(): pass
             @rawhttp
             @input_schema("data", StandardPythonParameterType(1))
@@ -73,7 +73,7 @@ def test_what_cannot_be_served_ends_with_3_and_its_reason(serve: Serve, script: 
 def test_rules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, reason: str) -> None:
     monkeypatch.setattr("sys.path", [*sys.path])
     monkeypatch.setitem(sys.modules, "entry_module", None)
-    monkeypatch.setattr("mldeploy_serving.aml_request.raw_requested", False)
+    monkeypatch.setattr("mldeploy_serving.entry.aml_request.raw_requested", False)
     (tmp_path / "main.py").write_text(dedent(script))
     with pytest.raises(StartError) as caught:
         load(Settings(tmp_path))

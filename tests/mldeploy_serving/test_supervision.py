@@ -17,8 +17,8 @@ import psutil
 import pytest
 import requests
 
-from mldeploy_serving.rotation import RotatedLog
-from mldeploy_serving.supervisor import main
+from mldeploy_serving.supervisor.command import main
+from mldeploy_serving.supervisor.rotation import RotatedLog
 
 if TYPE_CHECKING:
     from tests.mldeploy_serving.conftest import Serve, Service

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qsl
 
+from mldeploy_serving.entry.script import Script
 from mldeploy_serving.messages import Answer, Request, refusal
-from mldeploy_serving.script import Script
 
 _FORMS = {b"application/x-www-form-urlencoded", b"multipart/form-data"}
 
@@ -44,7 +44,7 @@ def header_names(request: Request) -> dict[str, str]:
 def _shape(script: Script) -> Callable[[Request], dict[str, Any]]:
     first = script.parameters[0].name
     if script.raw:
-        from mldeploy_serving.aml_request import AMLRequest
+        from mldeploy_serving.entry.aml_request import AMLRequest
 
         return lambda request: {first: AMLRequest.of(request)}
     if script.decorated:

@@ -14,8 +14,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from mldeploy_serving.logs import LOGGER, describe, entries, in_users_code, told
 from mldeploy_serving.settings import Settings, StartError
+from mldeploy_serving.worker.logs import LOGGER, describe, entries, in_users_code, told
 
 MODULE_NAME = "entry_module"  # pickles and inference-schema's tables know the script by this name
 _SPAWNED = Path(__file__).with_name("spawned")  # where the processes it spawns find it under that name
@@ -77,7 +77,7 @@ def start(script: Script) -> None:
     try:
         result = script.init()
         if inspect.isawaitable(result):
-            from mldeploy_serving.awaiting import wait_for
+            from mldeploy_serving.worker.awaiting import wait_for
 
             wait_for(result)
     except BaseException as error:
@@ -162,7 +162,7 @@ def _is_decorated(run: Callable[..., Any]) -> bool:
 
 def _is_raw() -> bool:
     """Whether the decorator was used at all: that, and not on which function, is what counts in the contract."""
-    aml_request = sys.modules.get("mldeploy_serving.aml_request")
+    aml_request = sys.modules.get("mldeploy_serving.entry.aml_request")
     return aml_request is not None and bool(aml_request.raw_requested)
 
 

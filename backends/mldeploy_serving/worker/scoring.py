@@ -19,12 +19,12 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
 
-from mldeploy_serving.arguments import Refused, builder
-from mldeploy_serving.encoding import Encoder
-from mldeploy_serving.logs import LOGGER, NO_REQUEST, CurrentRequest, describe, entries, in_users_code, stack
+from mldeploy_serving.contract.arguments import Refused, builder
+from mldeploy_serving.contract.encoding import Encoder
+from mldeploy_serving.entry.script import Script
 from mldeploy_serving.messages import Answer, Request, refusal
-from mldeploy_serving.script import Script
 from mldeploy_serving.settings import Settings
+from mldeploy_serving.worker.logs import LOGGER, NO_REQUEST, CurrentRequest, describe, entries, in_users_code, stack
 
 _SCRIPT_FAILED = "An unexpected error occurred in scoring script. Check the logs for more info."
 _INTERNAL = "An unexpected internal error occurred. Check the logs for more info."
@@ -149,7 +149,7 @@ class Scorer:
         try:
             result = self._run(**arguments)
             if hasattr(type(result), "__await__"):
-                from mldeploy_serving.awaiting import wait_for
+                from mldeploy_serving.worker.awaiting import wait_for
 
                 result = wait_for(result)
         except BaseException as error:  # SystemExit too: a request must not end the service
@@ -166,7 +166,7 @@ class Scorer:
     def _success(self, result: Any, exec_ms: float) -> Answer:
         wrappers = sys.modules.get("werkzeug.wrappers")
         if wrappers is not None and isinstance(result, wrappers.Response):
-            from mldeploy_serving.aml_response import to_answer
+            from mldeploy_serving.entry.aml_response import to_answer
 
             return to_answer(result, exec_ms)
         return Answer(200, self._encode(result), failed=False, exec_ms=exec_ms)

@@ -17,7 +17,7 @@ from typing import Any
 
 LOGGER = logging.getLogger("mldeploy")
 NO_REQUEST = "00000000-0000-0000-0000-000000000000"
-_OWN_FOLDER = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120 - compared with code file names
+_OWN_FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120 - compared with code file names
 # frames before the user's own: ours, and the wrappers of `inference-schema`'s decorators
 _PLUMBING = (os.sep + "wrapt" + os.sep, os.sep + "inference_schema" + os.sep)
 

@@ -6,7 +6,7 @@ imports what it unpickles: loading the script puts the script in this module's p
 
 import os
 
-from mldeploy_serving import names, script
+from mldeploy_serving.entry import names, script
 from mldeploy_serving.settings import Settings
 
 names.install()

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mldeploy_serving.logs import LOGGER
 from mldeploy_serving.messages import Answer, refusal, to_json
 from mldeploy_serving.settings import Settings, StartError
+from mldeploy_serving.worker.logs import LOGGER
 
 # each version with the names it is asked for by, and the user's files that replace it, the first first
 _VERSIONS = {

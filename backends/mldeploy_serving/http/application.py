@@ -13,12 +13,12 @@ from http import HTTPStatus
 from typing import Protocol
 from urllib.parse import parse_qs, unquote_to_bytes
 
-from mldeploy_serving.connection import Connection
-from mldeploy_serving.cors import Cors
-from mldeploy_serving.logs import RequestLines
+from mldeploy_serving.entry.swagger import Swagger
+from mldeploy_serving.http.connection import Connection
+from mldeploy_serving.http.cors import Cors
 from mldeploy_serving.messages import HTML, Answer, Request, refusal
 from mldeploy_serving.settings import Settings
-from mldeploy_serving.swagger import Swagger
+from mldeploy_serving.worker.logs import RequestLines
 
 ID_LIMIT = 100
 FLUSH_S = 0.01

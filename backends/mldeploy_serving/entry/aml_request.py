@@ -14,7 +14,7 @@ from urllib.parse import unquote_to_bytes
 
 from werkzeug.wrappers import Request as WerkzeugRequest
 
-from mldeploy_serving.arguments import header_names
+from mldeploy_serving.contract.arguments import header_names
 from mldeploy_serving.messages import Request
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])

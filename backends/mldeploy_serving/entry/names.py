@@ -83,7 +83,7 @@ class _Names:
 
     def exec_module(self, module: ModuleType) -> None:
         for name, source in self._names.items():
-            setattr(module, name, getattr(importlib.import_module(f"mldeploy_serving.{source}"), name))
+            setattr(module, name, getattr(importlib.import_module(f"mldeploy_serving.entry.{source}"), name))
 
 
 class _Refuser:

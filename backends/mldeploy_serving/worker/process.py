@@ -13,14 +13,15 @@ import threading
 from collections.abc import Sequence
 from typing import NoReturn
 
-from mldeploy_serving import logs, names, script
-from mldeploy_serving.application import Application
-from mldeploy_serving.lifeline import Lifeline
-from mldeploy_serving.logs import LOGGER
-from mldeploy_serving.loop import HttpLoop
-from mldeploy_serving.scoring import Scorer
+from mldeploy_serving.entry import names, script
+from mldeploy_serving.entry.swagger import Swagger
+from mldeploy_serving.http.application import Application
+from mldeploy_serving.http.loop import HttpLoop
 from mldeploy_serving.settings import Settings, StartError
-from mldeploy_serving.swagger import Swagger
+from mldeploy_serving.worker import logs
+from mldeploy_serving.worker.lifeline import Lifeline
+from mldeploy_serving.worker.logs import LOGGER
+from mldeploy_serving.worker.scoring import Scorer
 
 FAILED_TO_START = 3
 DRAIN_S = 30.0

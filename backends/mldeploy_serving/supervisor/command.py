@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from mldeploy_serving.rotation import RotatedLog
+from mldeploy_serving.supervisor.rotation import RotatedLog
 
 LOOPBACK = "127.0.0.1"
 DEFAULT_PORT = 5001

@@ -8,9 +8,9 @@ import socket
 import threading
 from collections.abc import Callable
 
-from mldeploy_serving import forks
-from mldeploy_serving.application import Application
-from mldeploy_serving.connection import Connection
+from mldeploy_serving.http.application import Application
+from mldeploy_serving.http.connection import Connection
+from mldeploy_serving.worker import forks
 
 BACKLOG = 1024
 

@@ -1,0 +1,1 @@
+"""What a request has to be, what `run()` is called with, and how its result is written."""

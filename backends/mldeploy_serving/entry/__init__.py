@@ -1,0 +1,1 @@
+"""The entry script, and the names that it imports from Azure ML's packages."""
