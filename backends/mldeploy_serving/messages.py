@@ -1,8 +1,9 @@
-"""A request and its answer, as they go between the HTTP loop and the scoring thread."""
+"""A request and its answer, on either side of the channel."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ class Request:
     """One HTTP request, complete with its body.
 
     Args:
-        connection: Where it came from and where the answer goes.
+        connection: Where it came from and where the answer goes; None in a worker.
 
     Attributes:
         headers: Names in lower case and values, as they came and in their order.
@@ -24,14 +25,15 @@ class Request:
         begun: `time.perf_counter()` when it was complete.
         verdict: The answer where it is known without looking further (broken HTTP, too large).
         answered: Nobody waits for `run()` any more: timed out, or the client is gone.
+        peer: The client's address.
     """
 
     __slots__ = (
         *("answered", "begun", "body", "client_request_id", "connection", "fields", "headers", "http_version"),
-        *("keep_alive", "method", "ms_request_id", "path", "query", "request_id", "verdict"),
+        *("keep_alive", "method", "ms_request_id", "path", "peer", "query", "request_id", "verdict"),
     )
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection | None = None) -> None:
         self.connection = connection
         self.method = b""
         self.path = b""
@@ -47,13 +49,14 @@ class Request:
         self.client_request_id = b""
         self.verdict: Answer | None = None
         self.answered = False
+        self.peer = ""
 
     @property
     def mimetype(self) -> bytes:
         """The content type without parameters, in lower case.
 
         Examples:
-            >>> request = Request(None)
+            >>> request = Request()
             >>> request.fields = {b"content-type": b"Application/JSON; charset=utf-8"}
             >>> request.mimetype
             b'application/json'
@@ -72,9 +75,10 @@ class Answer:
         exec_ms: How long `run()` took, in milliseconds, where it came back.
         headers: More headers.
         with_ids: Whether the request's ids are answered too.
+        chunks: The body where it is sent piece by piece, as it is made.
     """
 
-    __slots__ = ("body", "content_type", "exec_ms", "failed", "headers", "status", "with_ids")
+    __slots__ = ("body", "chunks", "content_type", "exec_ms", "failed", "headers", "status", "with_ids")
 
     def __init__(
         self,
@@ -86,6 +90,7 @@ class Answer:
         exec_ms: float | None = None,
         headers: tuple[tuple[bytes, bytes], ...] = (),
         with_ids: bool = True,
+        chunks: Iterable[bytes] | None = None,
     ) -> None:
         self.status = status
         self.body = body
@@ -94,6 +99,7 @@ class Answer:
         self.exec_ms = exec_ms
         self.headers = headers
         self.with_ids = with_ids
+        self.chunks = chunks
 
 
 def refusal(status: int, message: str, *, failed: bool = False, with_ids: bool = True) -> Answer:

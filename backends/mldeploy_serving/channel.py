@@ -1,0 +1,98 @@
+"""Frames between the supervisor and a worker, over a socket pair: a tuple of plain values, and a body of bytes.
+
+The tuple is marshalled: both ends are the same Python on the same machine, and nobody else can write there.
+"""
+
+from __future__ import annotations
+
+import marshal
+import socket
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+_SIZES = struct.Struct("=II")
+_CHUNK = 65536
+_LARGE = 1 << 20
+
+Head = tuple[Any, ...]
+
+
+def pack(head: Head, body_size: int) -> bytes:
+    """What goes before a body."""
+    packed = marshal.dumps(head)
+    return _SIZES.pack(len(packed), body_size) + packed
+
+
+class Unpacker:
+    """Makes frames of the bytes that come.
+
+    Examples:
+        >>> unpacker = Unpacker()
+        >>> frame = pack(("answer", 200), 2) + b"ok"
+        >>> list(unpacker.feed(frame[:10])), list(unpacker.feed(frame[10:]))
+        ([], [(('answer', 200), b'ok')])
+    """
+
+    def __init__(self) -> None:
+        self._received = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[tuple[Head, bytes]]:
+        """The frames that are complete with `data`."""
+        if self._received:
+            self._received += data
+            data = bytes(self._received) if len(self._received) >= self.needed else b""
+            if not data:
+                return
+            self._received.clear()
+        at = 0
+        while len(data) - at >= _SIZES.size:
+            head_size, body_size = _SIZES.unpack_from(data, at)
+            head_end = at + _SIZES.size + head_size
+            end = head_end + body_size
+            if len(data) < end:
+                break
+            yield marshal.loads(data[at + _SIZES.size : head_end]), data[head_end:end]
+            at = end
+        if at < len(data):
+            self._received += data[at:]
+
+    @property
+    def needed(self) -> int:
+        """How many bytes the frame that has begun has in all; at least so many as its sizes take."""
+        if len(self._received) < _SIZES.size:
+            return _SIZES.size
+        head_size, body_size = _SIZES.unpack_from(self._received)
+        return int(_SIZES.size + head_size + body_size)
+
+
+class Channel:
+    """The worker's end, which waits.
+
+    Args:
+        end: Its socket of the pair.
+    """
+
+    def __init__(self, end: socket.socket) -> None:
+        self.socket = end
+        self._unpacker = Unpacker()
+
+    def __iter__(self) -> Iterator[tuple[Head, bytes]]:
+        """The frames, until the supervisor closes its end or is gone."""
+        while True:
+            try:
+                data = self.socket.recv(min(max(self._unpacker.needed, _CHUNK), _LARGE))
+            except ConnectionResetError:
+                return
+            if not data:
+                return
+            yield from self._unpacker.feed(data)
+
+    def send(self, head: Head, body: bytes = b"") -> None:
+        """Send a frame; the process ends where nobody is there to read it."""
+        prefix = pack(head, len(body))
+        if len(body) < _CHUNK:
+            self.socket.sendall(prefix + body)
+        else:
+            self.socket.sendall(prefix)
+            self.socket.sendall(body)
