@@ -17,7 +17,6 @@ from mldeploy import deployment
 from mldeploy.deployment import Order
 from mldeploy.errors import AzureMLException, UserErrorException, WebserviceException
 from mldeploy.events import Event, Notice, Report
-from mldeploy.packaging.package import package
 from mldeploy.webservice import Webservice
 from mldeploy.workspace import Workspace
 from pytest_mldeploy._marks import Wanted
@@ -139,8 +138,8 @@ class Deployments:
 
     def _key(self, order: Order) -> str:
         """Equal for two orders that the same service fills; the timeout does not count."""
-        made = package(self.workspace, order.models, order.inference_config, offline=order.offline)
-        parts = (made.digest, order.configuration.to_dict(), order.serving.model_dump(), order.engine)
+        made = deployment.packed(self.workspace, order)
+        parts = (made.digest, order.configuration.to_dict(), order.serving.to_dict(), order.engine)
         return json.dumps([order.configuration.compute_type, *parts], sort_keys=True)
 
     def _deploy(self, asker: Asker, wanted: Wanted, order: Order) -> Webservice:

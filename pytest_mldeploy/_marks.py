@@ -91,6 +91,10 @@ def wanted(
     if timeout is not None:
         timeout = parse(SETTINGS["timeout"], timeout, "timeout")
     checked = {key: parse(SETTINGS[key], value, key) for key, value in serving.items() if value is not None}
+    if "serving" in checked:
+        from mldeploy.config.harness import ServingSettings
+
+        ServingSettings.checked(checked, "settings")
     return Wanted(inference_config, models, deployment_config, name, cast(Scope, scope), timeout, checked, folder)
 
 

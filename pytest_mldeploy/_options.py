@@ -5,15 +5,18 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from mldeploy.config.project import project_file
-from mldeploy.config.settings import SETTINGS, Setting, parse, resolve
+from mldeploy.config.settings import SETTINGS, Setting, parse, said
 from mldeploy.config.words import nearest
 from mldeploy.errors import ConfigException, UserErrorException
 from mldeploy.targets import BUILT, TARGETS
+
+if TYPE_CHECKING:
+    from mldeploy.config.harness import ServingSettings
 
 _THROWAWAY = "one that is thrown away after the run"
 PLATFORMS = ("linux", "darwin")
@@ -63,6 +66,11 @@ class Options:
         self._config = config
         for name in SETTINGS:
             self.value(name, file=self.file.get(name))
+        if self.value("serving", file=self.file.get("serving")) != SETTINGS["serving"].default:
+            try:
+                self.serving({}, self.file)
+            except ConfigException as error:
+                raise pytest.UsageError(str(error)) from None
 
     def value(self, name: str, mark: Any = None, file: Any = None) -> Any:
         """A setting's value: flag > mark > environment variable > ini key > file > default.
@@ -70,24 +78,33 @@ class Options:
         Raises:
             pytest.UsageError: The value that wins cannot be had.
         """
-        setting = SETTINGS[name]
-        said = self._config.getoption(setting.ini_key)
-        try:
-            said = None if said is None else parse(setting, said, flag(name))
-            value = resolve(name, flag=said, mark=mark, ini=self._config.getini(setting.ini_key), file=file)
-        except ConfigException as error:
-            raise pytest.UsageError(str(error)) from None
+        value = self._said(name, mark, file)
+        if value is None:
+            return SETTINGS[name].default
         if name == "target":
             check_targets(value)
         return value
 
-    def serving(self, mark: Said, file: Said) -> dict[str, Any]:
-        """The settings of the scoring server."""
-        return {
-            name: self.value(name, mark.get(name), file.get(name))
-            for name, setting in SETTINGS.items()
-            if setting.serving
-        }
+    def _said(self, name: str, mark: Any, file: Any) -> Any:
+        setting = SETTINGS[name]
+        flagged = self._config.getoption(setting.ini_key)
+        try:
+            flagged = None if flagged is None else parse(setting, flagged, flag(name))
+            return said(name, flag=flagged, mark=mark, ini=self._config.getini(setting.ini_key), file=file)
+        except ConfigException as error:
+            raise pytest.UsageError(str(error)) from None
+
+    def serving(self, mark: Said, file: Said) -> ServingSettings:
+        """How the scoring server answers.
+
+        Raises:
+            ConfigException: The scoring server that is asked for cannot do what else is.
+        """
+        from mldeploy.config.harness import ServingSettings
+
+        names = [name for name, setting in SETTINGS.items() if setting.serving]
+        values = {name: self._said(name, mark.get(name), file.get(name)) for name in names}
+        return ServingSettings.checked({name: value for name, value in values.items() if value is not None}, "settings")
 
     @functools.cached_property
     def file(self) -> Said:

@@ -12,7 +12,6 @@ from mldeploy.config.deployment import DeploymentConfiguration
 from mldeploy.config.deployment_file import load_deployment_config, read_deployment
 from mldeploy.config.files import Document
 from mldeploy.config.findings import settle
-from mldeploy.config.harness import ServingSettings
 from mldeploy.config.inference import inference_config_of, load_inference_config
 from mldeploy.deployment import Order
 from mldeploy.errors import ConfigException
@@ -71,7 +70,7 @@ class Orders:
             _configuration(wanted, target, report),
             value("engine"),
             value("timeout", wanted.timeout),
-            ServingSettings(**self.options.serving(wanted.serving, file)),
+            self.options.serving(wanted.serving, file),
             value("offline"),
         )
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mldeploy.config.harness import ServingSettings
     from mldeploy.inference_config import InferenceConfig
     from mldeploy.model import Model
+    from mldeploy.packaging.package import Package
     from mldeploy.workspace import Workspace
 
 DEFAULT_TIMEOUT_S = 300.0
@@ -118,8 +119,6 @@ def deploy(
         WebserviceException: The name breaks v1's rule, is taken (409), or its operation is in progress (409).
         UserErrorException: Something given has to be changed.
     """
-    from mldeploy.packaging.package import package
-
     check_name(name)
     _check_engine(order.engine)
     target = target_for(order.configuration.compute_type)
@@ -128,7 +127,7 @@ def deploy(
     with _claimed(workspace, record, overwrite) as before:
         old = before.handle if before else {}
         target.sweep(folder, old)
-        made = package(workspace, order.models, order.inference_config, offline=order.offline, report=report)
+        made = packed(workspace, order, report)
         asked = Deployment(
             name, workspace.name, made, order.configuration, order.serving, folder, order.timeout, order.offline
         )
@@ -158,12 +157,11 @@ def plan(workspace: Workspace, name: str, order: Order, report: Report = silent)
         UserErrorException: As `deploy` would.
     """
     from mldeploy.packaging.environments import installed
-    from mldeploy.packaging.package import package
 
     check_name(name)
     _check_engine(order.engine)
     target = target_for(order.configuration.compute_type)
-    made = package(workspace, order.models, order.inference_config, offline=order.offline, report=report)
+    made = packed(workspace, order, report)
     return Plan(
         service=name,
         compute_type=target.compute_type,
@@ -173,6 +171,24 @@ def plan(workspace: Workspace, name: str, order: Order, report: Report = silent)
         size=made.source.size,
         environment_installed=installed(made.environment) is not None,
         replaces=workspace.store.services.get(name) is not None,
+    )
+
+
+def packed(workspace: Workspace, order: Order, report: Report = silent) -> Package:
+    """The package that an order asks for, with what its scoring server needs.
+
+    Raises:
+        UserErrorException: As `deploy` would.
+    """
+    from mldeploy.packaging.package import package
+
+    return package(
+        workspace,
+        order.models,
+        order.inference_config,
+        besides=order.serving.requirements,
+        offline=order.offline,
+        report=report,
     )
 
 

@@ -17,7 +17,7 @@ from mldeploy.config.inference import inference_config_of, read_inference
 from mldeploy.config.parsing import parse
 from mldeploy.config.paths import locate
 from mldeploy.config.sections import Section, Way, by_shape
-from mldeploy.config.settings import SETTINGS, coming
+from mldeploy.config.settings import SETTINGS
 from mldeploy.errors import ConfigException
 from mldeploy.events import Report, silent
 
@@ -48,6 +48,25 @@ Models = Annotated[
 ]
 
 
+_VARIABLES = {
+    "contract": "MLDEPLOY_CONTRACT",
+    "nan": "MLDEPLOY_NAN",
+    "scoring_timeout_ms": "SCORING_TIMEOUT_MS",
+    "scoring_grace_ms": "MLDEPLOY_SCORING_GRACE_MS",
+    "worker_count": "WORKER_COUNT",
+    "metrics": "MLDEPLOY_METRICS",
+    "request_log": "MLDEPLOY_REQUEST_LOG",
+}
+# the values that the official server honours, where it has not all of them; `compatible` and `v1` are both like it
+_OFFICIAL: dict[str, tuple[Any, ...]] = {
+    "contract": ("compatible", "v1"),
+    "nan": ("bare",),
+    "scoring_grace_ms": (),
+    "metrics": (False,),
+    "request_log": ("text",),
+}
+
+
 class _TomlSection(Section):
     """A table whose keys are written as in Python."""
 
@@ -57,24 +76,57 @@ class _TomlSection(Section):
 class ServingSettings(_TomlSection):
     """`[serving]`: how the scoring server answers.
 
+    What is not said here is decided by the environment's own variables (`WORKER_COUNT` and the like, as in v1), and
+    only then by the defaults.
+
     Args:
         contract: How requests that do not fit are treated.
         serving: Which scoring server runs.
         nan: How NaN and infinities are written in answers: bare as v1 did, or as null.
         scoring_timeout_ms: Milliseconds one scoring call may take; by default an hour, as in v1's container.
+        scoring_grace_ms: Milliseconds it may go on after that, until its worker is replaced.
+        worker_count: Worker processes; each has the script and one call at a time.
+        metrics: Whether `GET /metrics` is answered, in Prometheus' format.
+        request_log: How the log's line for each request is written.
     """
 
     contract: Literal["compatible", "strict", "v1"] = "compatible"
     serving: Literal["mldeploy", "azmlinfsrv"] = "mldeploy"
     nan: Literal["bare", "null"] = "bare"
     scoring_timeout_ms: int = Field(default=3_600_000, ge=1)
+    scoring_grace_ms: int = Field(default=5_000, ge=1)
+    worker_count: int = Field(default=1, ge=1)
+    metrics: bool = False
+    request_log: Literal["text", "json"] = "text"
 
     def broken(self) -> Iterator[tuple[Way, str]]:
-        """Values of the next version are in the schema, and refused until then."""
-        for name in type(self).model_fields:
+        """What the official server cannot do is refused with it."""
+        if self.serving != "azmlinfsrv":
+            return
+        for name, honoured in _OFFICIAL.items():
             value = getattr(self, name)
-            if value in SETTINGS[name].later:
-                yield (name,), coming(SETTINGS[name], value)
+            if name in self.model_fields_set and value not in honoured:
+                yield (name,), f"is {value!r}, which the official server (serving = 'azmlinfsrv') cannot do"
+
+    @property
+    def module(self) -> str:
+        """The server: what `python -m` runs in the service's environment."""
+        return "mldeploy_serving.official" if self.serving == "azmlinfsrv" else "mldeploy_serving"
+
+    @property
+    def requirements(self) -> tuple[str, ...]:
+        """What the service's environment needs besides `mldeploy-serving` for it."""
+        return ("azureml-inference-server-http",) if self.serving == "azmlinfsrv" else ()
+
+    def variables(self) -> dict[str, str]:
+        """What was said, as the environment variables that the server reads.
+
+        Examples:
+            >>> ServingSettings(contract="strict", metrics=True).variables()
+            {'MLDEPLOY_CONTRACT': 'strict', 'MLDEPLOY_METRICS': 'true'}
+        """
+        said = self.to_dict()
+        return {variable: str(said[name]).lower() for name, variable in _VARIABLES.items() if name in said}
 
 
 class Sample(_TomlSection):

@@ -71,7 +71,6 @@ SETTINGS: dict[str, Setting] = {
             "compatible",
             "How the scoring server treats requests that do not fit.",
             choices=("compatible", "strict", "v1"),
-            later=("strict", "v1"),
             serving=True,
         ),
         Setting(
@@ -80,7 +79,6 @@ SETTINGS: dict[str, Setting] = {
             "mldeploy",
             "The scoring server: ours, or the official one.",
             choices=("mldeploy", "azmlinfsrv"),
-            later=("azmlinfsrv",),
             serving=True,
         ),
         Setting(
@@ -98,6 +96,25 @@ SETTINGS: dict[str, Setting] = {
             "Milliseconds one scoring call may take.",
             serving=True,
         ),
+        Setting(
+            "scoring_grace_ms",
+            "whole",
+            5_000,
+            "Milliseconds a scoring call may go on after its timeout until its worker is replaced.",
+            serving=True,
+        ),
+        Setting(
+            "worker_count", "whole", 1, "Worker processes; each has the script and one call at a time.", serving=True
+        ),
+        Setting("metrics", "switch", False, "Answer GET /metrics, in Prometheus' format.", serving=True),
+        Setting(
+            "request_log",
+            "text",
+            "text",
+            "The log's line for each request: as text, or as JSON.",
+            choices=("text", "json"),
+            serving=True,
+        ),
     )
 }
 """Every setting by its name."""
@@ -112,7 +129,31 @@ def resolve(
     ini: Any = None,
     file: Any = None,
 ) -> Any:
-    """The value of a setting: the first of flag, mark, environment variable, ini key, file that says one.
+    """The value of a setting: what `said` gives, else its default.
+
+    Raises:
+        ConfigException: As `said`.
+
+    Examples:
+        >>> resolve("timeout", environ={"MLDEPLOY_TIMEOUT": "20"}, ini="60")
+        20.0
+        >>> resolve("target", flag=["local", "aci"], environ={})
+        ('local', 'aci')
+    """
+    value = said(name, flag=flag, mark=mark, environ=environ, ini=ini, file=file)
+    return SETTINGS[name].default if value is None else value
+
+
+def said(
+    name: str,
+    *,
+    flag: Any = None,
+    mark: Any = None,
+    environ: Mapping[str, str] | None = None,
+    ini: Any = None,
+    file: Any = None,
+) -> Any:
+    """What is said of a setting, by the first of flag, mark, environment variable, ini key, file that says it.
 
     Args:
         name: The setting.
@@ -123,28 +164,31 @@ def resolve(
         ini: What pytest's ini file says.
         file: What `mldeploy.toml` says.
 
+    Returns:
+        Its value; None where nobody says one.
+
     Raises:
         ConfigException: The value that wins is not one the setting may have; `where` says who said it.
 
     Examples:
-        >>> resolve("timeout", environ={"MLDEPLOY_TIMEOUT": "20"}, ini="60")
-        20.0
-        >>> resolve("target", flag=["local", "aci"], environ={})
-        ('local', 'aci')
+        >>> said("contract", environ={}, file="strict")
+        'strict'
+        >>> said("contract", environ={}) is None
+        True
     """
     setting = SETTINGS[name]
     environ = os.environ if environ is None else environ
-    said = (
+    places = (
         (f"--{name.replace('_', '-')}", flag),
         (f"pytest.mark.mldeploy({name}=…)", mark),
         (setting.variable, environ.get(setting.variable)),
         (setting.ini_key, ini),
         (f"'{name}' in mldeploy.toml", file),
     )
-    for where, value in said:
+    for where, value in places:
         if value is not None and value not in ("", [], ()):
             return parse(setting, value, where)
-    return setting.default
+    return None
 
 
 def parse(setting: Setting, value: Any, where: str) -> Any:
@@ -167,14 +211,11 @@ def parse(setting: Setting, value: Any, where: str) -> Any:
         known = ", ".join(setting.choices)
         raise ConfigException(f"'{setting.name}' expected one of {known}, found {value!r}", where=where)
     if parsed in setting.later:
-        raise ConfigException(f"'{setting.name}' {coming(setting, parsed)}", where=where)
+        now = " or ".join(repr(choice) for choice in setting.choices if choice not in setting.later)
+        raise ConfigException(
+            f"'{setting.name}' is {parsed!r}, which comes with the next version; for now: {now}", where=where
+        )
     return parsed
-
-
-def coming(setting: Setting, value: str) -> str:
-    """Says that a value is one of those that the next version brings."""
-    now = " or ".join(repr(choice) for choice in setting.choices if choice not in setting.later)
-    return f"is {value!r}, which comes with the next version; for now: {now}"
 
 
 def _text(value: Any) -> str:

@@ -1,6 +1,6 @@
 """The process engine: a package runs as a process group of this machine, without Docker.
 
-A service is a supervisor (`python -m mldeploy_serving`) and its worker, in a session of their own, so that it
+A service is a supervisor (`python -m mldeploy_serving`) and its workers, in a session of their own, so that it
 outlives the command that deployed it as v1's local container did. The engine binds the listening socket and
 hands it over: the port is known before the process runs, nobody can take it in between, and a taken one is an
 error of the deploying command, not a line in a log.
@@ -58,12 +58,14 @@ class Program:
         folder: The instance's own folder; `app/` in it is the app root and the working directory.
         variables: Added to the environment of the process.
         init_timeout: Seconds `init()` may take.
+        module: The scoring server: what `python -m` runs. Its flags are those of `mldeploy_serving`.
     """
 
     python: Path
     folder: Path
     variables: Mapping[str, str]
     init_timeout: float
+    module: str = "mldeploy_serving"
 
 
 @dataclass(frozen=True)
@@ -111,10 +113,10 @@ def start(program: Program, port: int | None) -> Running:
     Raises:
         WebserviceException: The port is taken or not allowed.
     """
-    with _listen(port) as listener:
+    with listen(port) as listener:
         command = [
             str(program.python),
-            *("-m", "mldeploy_serving"),
+            *("-m", program.module),
             *("--fd", str(listener.fileno())),
             *("--log-file", str(log_file(program.folder))),
             *("--exit-file", str(_exit_file(program.folder))),
@@ -194,7 +196,15 @@ def _exit_file(folder: Path) -> Path:
     return folder / "exit.json"
 
 
-def _listen(port: int | None) -> socket.socket:
+def listen(port: int | None) -> socket.socket:
+    """A socket that listens on a loopback port, to be handed to a server as `--fd`.
+
+    Args:
+        port: The port; None lets the system choose one.
+
+    Raises:
+        WebserviceException: The port is taken or not allowed.
+    """
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

@@ -22,7 +22,7 @@ from mldeploy.packaging.requirements import Wanted
 from mldeploy.store.places import cache_root
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from mldeploy.environment import Environment
 
@@ -66,6 +66,7 @@ def resolve(
     environment: Environment | None,
     locks: Locks,
     *,
+    besides: Sequence[str] = (),
     offline: bool = False,
     refresh: bool = False,
     report: Report = silent,
@@ -75,6 +76,7 @@ def resolve(
     Args:
         environment: What the entry script needs; None is the serving stack only.
         locks: The workspace's locks.
+        besides: Requirements that it has to satisfy besides, such as those of another scoring server.
         offline: Ask no index and download no Python.
         refresh: Decide anew although there is a lock.
         report: Told of the step, if there is one, and of each notice.
@@ -86,7 +88,7 @@ def resolve(
         NeedsImage: Only an image can satisfy it.
         EnvironmentException: It cannot be resolved; `reason` has uv's words, `hint` the nearest that can.
     """
-    question, site_packages = _question(environment, offline=offline, refresh=refresh)
+    question, site_packages = _question(environment, besides, offline=offline, refresh=refresh)
     wanted = question.wanted
     notices = tuple(notice for notice in (question.python.notice, *wanted.notices) if notice)
     for notice in notices:
@@ -147,7 +149,7 @@ def install(resolved: ResolvedEnvironment, *, offline: bool = False, report: Rep
 
 
 def _question(
-    environment: Environment | None, *, offline: bool, refresh: bool
+    environment: Environment | None, besides: Sequence[str], *, offline: bool, refresh: bool
 ) -> tuple[locking.Question, tuple[str, ...]]:
     """What to ask uv, and the folders of packages that the user manages."""
     from mldeploy.config.environment import EnvironmentDefinition
@@ -156,9 +158,11 @@ def _question(
     requirements.refuse_image(definition)
     if definition.python.user_managed_dependencies:
         theirs = user_managed.inspect(definition.python.interpreter_path)
-        question = locking.Question(Wanted(), theirs.python, pythons.machine(), theirs.present)
+        question = locking.Question(
+            Wanted(requirements=tuple(besides)), theirs.python, pythons.machine(), theirs.present
+        )
         return question, theirs.site_packages
-    wanted = requirements.from_definition(definition)
+    wanted = requirements.from_definition(definition, besides)
     python = pythons.choose(wanted.python, offline=offline, refresh=refresh)
     return locking.Question(wanted, python, pythons.machine()), ()
 

@@ -7,7 +7,7 @@ The layout is the serving container's (C §4.2): an app root that is the working
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,6 +70,7 @@ def package(
     models: tuple[Model, ...],
     inference_config: InferenceConfig,
     *,
+    besides: Sequence[str] = (),
     offline: bool = False,
     report: Report = silent,
 ) -> Package:
@@ -79,6 +80,7 @@ def package(
         workspace: Whose environment locks count.
         models: The registered models that the script loads.
         inference_config: Script, source directory and environment.
+        besides: Requirements that the scoring server brings.
         offline: Resolve without a network; what was resolved before needs none anyway.
         report: Told each step.
 
@@ -93,7 +95,9 @@ def package(
         )
     inference_config.validate()
     source = collect(inference_config.entry_script_path, inference_config.source_directory_path, report)
-    environment = resolve(inference_config.environment, workspace.store.locks, offline=offline, report=report)
+    environment = resolve(
+        inference_config.environment, workspace.store.locks, besides=besides, offline=offline, report=report
+    )
     variables = dict(inference_config.environment.environment_variables) if inference_config.environment else {}
     parts = [source.digest(), environment.digest]
     parts += [f"{model.id}/{file.path}/{file.digest}" for model in models for file in model.files]

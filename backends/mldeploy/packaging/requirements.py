@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -21,7 +21,7 @@ from mldeploy.errors import EnvironmentException, NeedsImage
 from mldeploy.packaging import conda_specs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Container, Iterable, Sequence
 
     from mldeploy.config.environment import CondaDefinition, EnvironmentDefinition
 
@@ -95,11 +95,13 @@ class PipLine:
     filled: str = ""
 
 
-def from_definition(definition: EnvironmentDefinition) -> Wanted:
+def from_definition(definition: EnvironmentDefinition, besides: Sequence[str] = ()) -> Wanted:
     """Turn conda and pip packages of a definition into one list for `uv`.
 
     Args:
         definition: The environment; packages of an interpreter managed by the user are not looked at.
+        besides: Names of packages that are needed too. A version that the definition asks for holds, also of one
+            that our scoring server fills otherwise.
 
     Returns:
         What to resolve; conda packages under their pip names.
@@ -120,8 +122,9 @@ def from_definition(definition: EnvironmentDefinition) -> Wanted:
     refuse_image(definition)
     conda = definition.python.conda_dependencies
     if conda is None:
-        return Wanted()
-    return _from_conda(conda)
+        return Wanted(requirements=tuple(besides))
+    wanted = _from_conda(conda, FILLED.difference(besides))
+    return replace(wanted, requirements=(*wanted.requirements, *besides))
 
 
 def refuse_image(definition: EnvironmentDefinition) -> None:
@@ -142,12 +145,13 @@ def refuse_image(definition: EnvironmentDefinition) -> None:
         )
 
 
-def read_pip_line(line: str) -> PipLine:
+def read_pip_line(line: str, filled: Container[str] = FILLED) -> PipLine:
     """Read one line of a pip list.
 
     Args:
         line: As in a requirements file; relative paths are relative to the current folder. Besides, a line
             `--constraint SPEC` is what one line of a constraints file has become.
+        filled: The packages that the scoring server fills.
 
     Returns:
         What it is.
@@ -173,7 +177,7 @@ def read_pip_line(line: str) -> PipLine:
     if _BARE_REFERENCE.search(line) and "@" not in line.split("//")[0]:
         return PipLine(requirement=_bare_reference(line))
     name = _NAME.match(line)
-    if name and canonicalize_name(name[0]) in FILLED and "@" not in line:
+    if name and canonicalize_name(name[0]) in filled and "@" not in line:
         return PipLine(filled=canonicalize_name(name[0]))
     return PipLine(requirement=_checked(line))
 
@@ -189,7 +193,7 @@ def local_files(wanted: Wanted) -> list[Path]:
     return found
 
 
-def _from_conda(conda: CondaDefinition) -> Wanted:
+def _from_conda(conda: CondaDefinition, fillable: Container[str]) -> Wanted:
     packages = [line for line in conda.dependencies if isinstance(line, str)]
     pip = [line for section in conda.dependencies if not isinstance(section, str) for line in section.pip]
     python, requirements, notices = _conda_packages(packages)
@@ -197,7 +201,7 @@ def _from_conda(conda: CondaDefinition) -> Wanted:
     own = [channel for channel in conda.channels or () if channel not in _USUAL_CHANNELS]
     if requirements and own:
         notices.append(f"conda channels are not used ({', '.join(own)}): packages come from pip's indexes")
-    lines = [read_pip_line(line) for line in pip]
+    lines = [read_pip_line(line, fillable) for line in pip]
     # azureml-defaults is in every environment of v1's: of that nobody needs to be told each time
     filled = {line.filled for line in lines if line.filled}
     if told := sorted(filled - {"azureml-defaults"}):

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mldeploy.config.project import project_file
-from mldeploy.config.settings import SETTINGS, resolve
+from mldeploy.config.settings import SETTINGS, resolve, said
 from mldeploy.runner._options import F, together
 
 if TYPE_CHECKING:
     from mldeploy.config.harness import ServingSettings
 
-DEPLOYING = ("engine", "timeout", "offline", "contract", "serving", "nan")
+SERVING = ("contract", "serving", "nan", "scoring_grace_ms", "worker_count", "metrics", "request_log")
+DEPLOYING = ("engine", "timeout", "offline", *SERVING)
 
 
 def setting_flags(*names: str) -> Callable[[F], F]:
@@ -25,17 +26,18 @@ def setting_flags(*names: str) -> Callable[[F], F]:
 
 def _flag(name: str) -> Any:
     setting = SETTINGS[name]
+    flag = f"--{name.replace('_', '-')}"
     if setting.kind == "switch":
-        return click.option(f"--{name}", is_flag=True, default=None, help=setting.help)
+        return click.option(flag, is_flag=True, default=None, help=setting.help)
     choices = (
         f"  [{', '.join(each for each in setting.choices if each not in setting.later)}]" if setting.choices else ""
     )
     shown = f"{setting.help}{choices}  [default: {setting.default}]"
-    return click.option(f"--{name}", metavar=name.upper(), help=shown)
+    return click.option(flag, metavar="N" if setting.kind == "whole" else name.upper(), help=shown)
 
 
 def settings(flags: Mapping[str, Any], project: Path) -> dict[str, Any]:
-    """The value of each setting that a command has a flag for.
+    """The value of each setting that a command has a flag for; None where nobody says one of the scoring server's.
 
     Args:
         flags: What was typed; None where nothing was.
@@ -44,11 +46,14 @@ def settings(flags: Mapping[str, Any], project: Path) -> dict[str, Any]:
     Raises:
         ConfigException: A value is not one the setting may have, or the file is wrong.
     """
-    file = said(project)
-    return {name: resolve(name, flag=flag, file=file.get(name)) for name, flag in flags.items()}
+    file = in_file(project)
+    return {
+        name: (said if SETTINGS[name].serving else resolve)(name, flag=flag, file=file.get(name))
+        for name, flag in flags.items()
+    }
 
 
-def said(project: Path) -> dict[str, Any]:
+def in_file(project: Path) -> dict[str, Any]:
     """What the project's own file says about settings.
 
     Raises:
@@ -63,7 +68,12 @@ def said(project: Path) -> dict[str, Any]:
 
 
 def serving(chosen: Mapping[str, Any]) -> ServingSettings:
-    """How the scoring server answers, out of `settings`."""
+    """How the scoring server answers, out of `settings`.
+
+    Raises:
+        ConfigException: The scoring server that is asked for cannot do what else is.
+    """
     from mldeploy.config.harness import ServingSettings
 
-    return ServingSettings(**{name: value for name, value in chosen.items() if SETTINGS[name].serving})
+    said_of_it = {name: value for name, value in chosen.items() if SETTINGS[name].serving and value is not None}
+    return ServingSettings.checked(said_of_it, "settings")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mldeploy.errors import UserErrorException
 from mldeploy.events import Report
-from mldeploy.runner._settings import said
+from mldeploy.runner._settings import in_file
 
 if TYPE_CHECKING:
     from mldeploy.workspace import Workspace
@@ -45,7 +45,7 @@ def find(where: Where, report: Report) -> Workspace:
     from mldeploy.config.settings import resolve
     from mldeploy.workspace import Workspace
 
-    name = resolve("workspace", flag=where.name, file=said(where.path).get("workspace"))
+    name = resolve("workspace", flag=where.name, file=in_file(where.path).get("workspace"))
     if name:
         return Workspace.get(name, subscription_id=where.subscription_id, resource_group=where.resource_group)
     if where.resource_group or where.subscription_id:

@@ -104,7 +104,8 @@ def _laid_out(deployment: Deployment, report: Report) -> Iterator[Program]:
     folder = deployment.folder / uuid.uuid4().hex[:12]
     try:
         _lay_out(deployment, folder / "app")
-        yield Program(python, folder, _variables(deployment, folder / "app"), deployment.timeout)
+        variables = _variables(deployment, folder / "app")
+        yield Program(python, folder, variables, deployment.timeout, deployment.serving.module)
     except BaseException:
         process.remove(folder)
         raise
@@ -139,9 +140,7 @@ def _variables(deployment: Deployment, app_root: Path) -> dict[str, str]:
         "AZUREML_ENTRY_SCRIPT": package.source.entry_script,
         "SERVICE_NAME": deployment.service,
         "WORKSPACE_NAME": deployment.workspace,
-        "SCORING_TIMEOUT_MS": str(deployment.serving.scoring_timeout_ms),
-        "MLDEPLOY_CONTRACT": deployment.serving.contract,
-        "MLDEPLOY_NAN": deployment.serving.nan,
+        **deployment.serving.variables(),
     }
     if package.source.directory:
         variables["AZUREML_SOURCE_DIRECTORY"] = package.source.directory

@@ -145,16 +145,18 @@ SERVICE = "[[service]]\nname = 'a'\ninference_config = 'ic.json'\n"
         ("target = 'local'", "'target' expected a list, found text \"local\"", 1),
         ("target = []", "'target' must not be empty", 1),
         ("target = ['moon']", "'target[0]' expected 'local', 'aci', 'aks', 'edge' or 'fpga', found text \"moon\"", 1),
-        (
-            "[serving]\ncontract = 'strict'",
-            "'serving.contract' is 'strict', which comes with the next version; for now: 'compatible'",
-            2,
+        ("[serving]\ncontract = 'loose'", "'serving.contract' expected 'compatible', 'strict' or 'v1'", 2),
+        *(
+            (f"[serving]\nserving = 'azmlinfsrv'\n{line}", f"'serving.{line.split()[0]}' is {shown}, which the", 3)
+            for line, shown in (
+                ("contract = 'strict'", "'strict'"),
+                ("nan = 'null'", "'null'"),
+                ("scoring_grace_ms = 5000", "5000"),
+                ("metrics = true", "True"),
+                ("request_log = 'json'", "'json'"),
+            )
         ),
-        (
-            "[serving]\nserving = 'azmlinfsrv'",
-            "'serving.serving' is 'azmlinfsrv', which comes with the next version; for now: 'mldeploy'",
-            2,
-        ),
+        ("[serving]\nworker_count = 0", "'serving.worker_count' expected 1 or more, found the number 0", 2),
         ("[serving]\nscoring_timeout_ms = 0", "'serving.scoring_timeout_ms' expected 1 or more, found the number 0", 2),
         ("[[service]]\nname = 'a'", "'service[0].inference_config' is required", 1),
         (SERVICE + "models = 5", "'service[0].models' expected a list of paths and of name:version", 4),
@@ -228,7 +230,15 @@ SERVICES = st.fixed_dictionaries(
             "workspace": st.text(),
             "timeout": st.floats(0.1, 1000),
             "offline": st.booleans(),
-            "serving": st.fixed_dictionaries({}, optional={"nan": st.sampled_from(["bare", "null"])}),
+            "serving": st.fixed_dictionaries(
+                {},
+                optional={
+                    "contract": st.sampled_from(["compatible", "strict", "v1"]),
+                    "nan": st.sampled_from(["bare", "null"]),
+                    "worker_count": st.integers(1),
+                    "metrics": st.booleans(),
+                },
+            ),
             "service": st.lists(SERVICES, max_size=1),
         },
     )
@@ -238,3 +248,33 @@ def test_what_loads_dumps_and_loads_again_to_the_same(data: dict[str, Any]) -> N
     dumped = json.loads(json.dumps(harness.to_dict()))
     assert dumped == data
     assert HarnessConfig.model_validate(dumped) == harness
+
+
+def test_only_what_was_said_becomes_a_variable_of_the_server() -> None:
+    assert ServingSettings().variables() == {}
+    assert ServingSettings(serving="azmlinfsrv").variables() == {}
+    settings = ServingSettings(
+        contract="v1", nan="bare", scoring_timeout_ms=100, scoring_grace_ms=200, worker_count=2, metrics=False,
+        request_log="json",
+    )  # fmt: skip
+    assert settings.variables() == {
+        "MLDEPLOY_CONTRACT": "v1",
+        "MLDEPLOY_NAN": "bare",
+        "SCORING_TIMEOUT_MS": "100",
+        "MLDEPLOY_SCORING_GRACE_MS": "200",
+        "WORKER_COUNT": "2",
+        "MLDEPLOY_METRICS": "false",
+        "MLDEPLOY_REQUEST_LOG": "json",
+    }
+
+
+def test_every_setting_of_the_server_is_a_key_and_a_default_of_the_one_table() -> None:
+    fields = {name: field.default for name, field in ServingSettings.model_fields.items()}
+    assert fields == {name: setting.default for name, setting in SETTINGS.items() if setting.serving}
+
+
+def test_what_the_official_server_does_as_said_is_taken() -> None:
+    taken = ServingSettings.of(serving="azmlinfsrv", contract="v1", nan="bare", metrics=False, worker_count=2)
+    assert taken.requirements == ("azureml-inference-server-http",)
+    assert taken.module == "mldeploy_serving.official"
+    assert ServingSettings().requirements == ()
