@@ -1,0 +1,339 @@
+"""The official server and ours beside each other: the same script, the same variables, the same bytes.
+
+What is asked is in `rows/`, what may differ in `differences.yaml`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+HERE = Path(__file__).parent
+OFFICIAL = HERE.parents[2] / ".tools" / "azmlinfsrv" / "bin" / "python"
+CONTRACTS = ("v1", "compatible")
+PATIENCE_S = 30.0
+
+# Values that no two answers have in common: what they have to look like, and what stands for them.
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+_VARYING = {
+    "date": (re.compile(r"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT"), "<now>"),
+    "x-ms-run-fn-exec-ms": (re.compile(r"\d+\.\d{3}"), "<ms>"),
+    "x-request-id": (_UUID, "<uuid4>"),
+    "x-ms-request-id": (_UUID, "<uuid4>"),
+}
+# What gunicorn says in every answer, and ours does not (differences `keep-alive` and `server-header`).
+_OF_GUNICORN = {("connection", "close"), ("server", "gunicorn")}
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer as it came; status 0 is a connection that was closed without one."""
+
+    status: int
+    reason: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+
+    def header(self, name: str) -> str | None:
+        """All of the header's values, joined."""
+        found = [value for key, value in self.headers if key.lower() == name.lower()]
+        return ", ".join(found) if found else None
+
+    def comparable(self) -> Reply:
+        """The same without what the official server says of itself, and with signs for values that always vary."""
+        kept = [(name, _settled(name, value)) for name, value in self.headers if not _of_gunicorn(name, value)]
+        return Reply(self.status, self.reason, tuple(sorted(kept, key=lambda each: each[0].lower())), self.body)
+
+
+def _of_gunicorn(name: str, value: str) -> bool:
+    return (name.lower(), value) in _OF_GUNICORN
+
+
+def _settled(name: str, value: str) -> str:
+    if name.lower() == "allow":  # in the order of a set, which is another one in every process
+        return ", ".join(sorted(value.split(", ")))
+    pattern, sign = _VARYING.get(name.lower(), (None, ""))
+    return sign if pattern is not None and pattern.fullmatch(value) else value
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request."""
+
+    method: str = "POST"
+    target: str = "/score"
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes | None = None
+    chunked: bool = False
+
+    def encoded(self) -> bytes:
+        """As it goes over the wire."""
+        lines = [f"{self.method} {self.target} HTTP/1.1", "Host: here"]
+        lines += [f"{name}: {value}" for name, value in self.headers]
+        body = self.body or b""
+        if self.chunked:
+            lines.append("Transfer-Encoding: chunked")
+            body = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+        elif self.body is not None:
+            lines.append(f"Content-Length: {len(body)}")
+        return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
+
+
+@dataclass(frozen=True)
+class Row:
+    """A request, and by which difference the answers to it differ, if they do."""
+
+    id: str
+    asked: Asked
+    differs: str | None
+    ours: str | None
+    """The body of our answer, where they differ."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows for one entry script and its variables."""
+
+    name: str
+    files: dict[str, str]
+    variables: dict[str, str]
+    rows: tuple[Row, ...] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What is not the same on purpose; `here`, `official` and `why` are its row in docs/differences.md."""
+
+    id: str
+    here: str
+    official: str
+    why: str
+    contracts: tuple[str, ...]
+    answers: dict[str, dict[str, Any]]
+    """`official` and `here`: what the answers that show it have: `status`, `contains`."""
+    held_by: str | None
+    """The test that shows it, where no row can."""
+
+
+@cache
+def groups() -> dict[str, Group]:
+    """All of `rows/`, by name."""
+    return {group.name: group for path in sorted(HERE.joinpath("rows").glob("*.yaml")) for group in _read(path)}
+
+
+@cache
+def differences() -> dict[str, Difference]:
+    """All of `differences.yaml`, by id."""
+    said = yaml.safe_load(HERE.joinpath("differences.yaml").read_text(encoding="utf-8"))
+    return {
+        name: Difference(
+            name,
+            each["here"],
+            each["official"],
+            each.get("why") or "",
+            tuple(each.get("contracts", CONTRACTS)),
+            each.get("answers", {}),
+            each.get("held_by"),
+        )
+        for name, each in said.items()
+    }
+
+
+def _read(path: Path) -> Iterator[Group]:
+    """One file's group, or one for each variant of its variables."""
+    said = yaml.safe_load(path.read_text(encoding="utf-8"))
+    files = {"score.py": said["script"], **said.get("files", {})}
+    for variant, variables in said.get("variants", {"": said.get("variables", {})}).items():
+        name = f"{path.stem}-{variant}" if variant else path.stem
+        rows = tuple(_row(f"{name}.{key}", each or {}) for key, each in said["rows"].items())
+        yield Group(name, files, variables, rows)
+
+
+def _row(name: str, said: dict[str, Any]) -> Row:
+    method, _, target = _joined(said.get("request", "POST /score")).partition(" ")
+    headers: list[tuple[str, str]] = []
+    kind = said.get("type", "application/json" if method == "POST" else False)
+    if kind:
+        headers.append(("Content-Type", kind))
+    for key, values in said.get("headers", {}).items():
+        headers += [(key, _joined([value])) for value in (values if isinstance(values, list) else [values])]
+    body = bytes.fromhex(said["bytes"]) if "bytes" in said else None
+    if "body" in said:
+        body = _joined(said["body"]).encode(said.get("encoding", "utf-8"))
+    if body is None and method in {"POST", "PUT", "PATCH"}:
+        body = b""
+    asked = Asked(method, target, tuple(headers), body, said.get("chunked", False))
+    return Row(name, asked, said.get("differs"), said.get("ours"))
+
+
+def _joined(said: Any) -> str:
+    """A text, or a list of its pieces, each of which may be `[piece, times]`."""
+    if isinstance(said, list):
+        return "".join(each[0] * each[1] if isinstance(each, list) else each for each in said)
+    return str(said)
+
+
+class Server:
+    """A server process in a folder of its own; requests may be sent at once, they wait until it listens."""
+
+    def __init__(self, folder: Path, command: list[str], variables: Mapping[str, str]) -> None:
+        self.folder = folder
+        self.log_file = folder.with_name(f"{folder.name}.log")
+        foreign = ("AML_", "AZUREML_", "MLDEPLOY_", "WORKER_", "SERVICE_", "SCORING_")
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+        with socket.create_server(("127.0.0.1", 0), backlog=64) as listener, self.log_file.open("wb") as log:
+            self.port: int = listener.getsockname()[1]
+            fd = listener.fileno()
+            self.process = subprocess.Popen(
+                [each.format(fd=fd) for each in command],
+                cwd=folder,
+                env={**inherited, **variables},
+                pass_fds=(fd,),
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def log(self) -> str:
+        return self.log_file.read_text(encoding="utf-8", errors="replace")
+
+    def send(self, data: bytes, method: str = "POST") -> Reply:
+        """Send bytes on a connection of their own."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE_S) as connection:
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it may answer before all is sent
+                connection.sendall(data)
+            return receive(connection, method)
+
+    def ask(self, asked: Asked) -> Reply:
+        return self.send(asked.encoded(), asked.method)
+
+    def healthy(self) -> bool:
+        with contextlib.suppress(OSError):
+            return self.ask(Asked("GET", "/")).status == 200
+        return False
+
+    def wait_until_healthy(self) -> None:
+        deadline = time.monotonic() + PATIENCE_S
+        while not self.healthy():
+            assert self.process.poll() is None, self.log()
+            assert time.monotonic() < deadline, f"not healthy in {PATIENCE_S} s:\n{self.log()}"
+            time.sleep(0.01)
+
+    def stop(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(PATIENCE_S)
+
+
+def receive(connection: socket.socket, method: str = "POST") -> Reply:
+    """One answer."""
+    response = http.client.HTTPResponse(connection, method=method)
+    try:
+        response.begin()
+        body = response.read()
+    except (http.client.BadStatusLine, http.client.IncompleteRead, ConnectionError):
+        return Reply(0)
+    finally:
+        response.close()
+    return Reply(response.status, response.reason, tuple(response.getheaders()), body)
+
+
+class Starter:
+    """Starts servers; all are stopped at the end of the session, and those of a group are started once."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._servers: list[Server] = []
+        self._shared: dict[tuple[str, str], Server] = {}
+
+    def official(self, files: Mapping[str, str], variables: Mapping[str, str], *flags: str) -> Server:
+        """gunicorn on the official application, as `azmlinfsrv` starts it, but on loopback."""
+        command = [
+            *(str(OFFICIAL), "-m", "gunicorn", "--bind", "fd://{fd}", "--no-control-socket"),
+            *("--timeout", variables.get("WORKER_TIMEOUT", "300"), "--access-logfile", "-", "--error-logfile", "-"),
+            *(*flags, "azureml_inference_server_http.server.entry:app"),
+        ]
+        return self._start(command, files, variables)
+
+    def ours(self, files: Mapping[str, str], variables: Mapping[str, str], *flags: str) -> Server:
+        return self._start([sys.executable, "-m", "mldeploy_serving", "--fd", "{fd}", *flags], files, variables)
+
+    def pair(self, group: Group, contract: str) -> tuple[Server, Server]:
+        """The official server and ours for a group, healthy."""
+        wanted = {
+            (group.name, "official"): lambda: self.official(group.files, group.variables),
+            (group.name, contract): lambda: self.ours(group.files, {**group.variables, "MLDEPLOY_CONTRACT": contract}),
+        }
+        new = {key: start() for key, start in wanted.items() if key not in self._shared}
+        for key, server in new.items():
+            server.wait_until_healthy()
+            self._shared[key] = server
+        official, ours = (self._shared[key] for key in wanted)
+        return official, ours
+
+    def _start(self, command: list[str], files: Mapping[str, str], variables: Mapping[str, str]) -> Server:
+        folder = self._root / str(len(self._servers))
+        for name, text in files.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        settings = {
+            "AML_APP_ROOT": str(folder),
+            "AZUREML_ENTRY_SCRIPT": "score.py",
+            "HTTP_X_MS_SERVER_VERSION": "the same",
+            **variables,
+        }
+        server = Server(folder, command, settings)
+        self._servers.append(server)
+        return server
+
+    def stop(self) -> None:
+        for server in self._servers:
+            server.stop()
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Starter]:
+    if not OFFICIAL.exists():
+        reason = "the official server is not installed (scripts/test-services)"
+        if "azmlinfsrv" in os.environ.get("MLDEPLOY_REQUIRE", "").split(","):
+            pytest.fail(f"azmlinfsrv is required: {reason}")
+        pytest.skip(reason)
+    starter = Starter(tmp_path_factory.mktemp("differential"))
+    yield starter
+    starter.stop()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Every row, under both contracts; what is asked of the same servers comes together."""
+    if "row" in metafunc.fixturenames:
+        cases = [
+            pytest.param(group, row, contract, id=f"{contract}-{row.id}")
+            for group in groups().values()
+            for contract in CONTRACTS
+            for row in group.rows
+        ]
+        metafunc.parametrize(("group", "row", "contract"), cases)
+    if "difference" in metafunc.fixturenames:
+        metafunc.parametrize("difference", [pytest.param(each, id=each.id) for each in differences().values()])
+
+
+@pytest.fixture(scope="session")
+def known() -> dict[str, Difference]:
+    """What may differ, by id."""
+    return differences()
