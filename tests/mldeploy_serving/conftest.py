@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -30,6 +31,24 @@ def eventually(condition: Callable[[], Any], what: str) -> Any:
             return value
         time.sleep(0.01)
     pytest.fail(f"not seen in {PATIENCE_S} s: {what}")
+
+
+class Asking(threading.Thread):
+    """A request under way."""
+
+    def __init__(self, url: str, data: str) -> None:
+        super().__init__()
+        self._url, self._data = url, data
+        self.answer: requests.Response | None = None
+        self.start()
+
+    def run(self) -> None:
+        self.answer = requests.post(self._url, self._data, timeout=PATIENCE_S)
+
+    def result(self) -> requests.Response:
+        self.join()
+        assert self.answer is not None
+        return self.answer
 
 
 class Service:
@@ -67,6 +86,18 @@ class Service:
     def post(self, data: Any, content_type: str = "application/json", path: str = "/score") -> requests.Response:
         return self.ask("POST", path, data, Content_Type=content_type)
 
+    def asking(self, data: str) -> Asking:
+        """Post in a thread of its own."""
+        return Asking(self.url + "/score", data)
+
+    def until(self, condition: Callable[[], Any], what: str) -> None:
+        eventually(condition, f"{what}; its log:\n{self.log()}")
+
+    def wait_for_in_flight(self, number: int) -> None:
+        """Wait until so many requests have not been answered; with MLDEPLOY_METRICS=true."""
+        line = f"mldeploy_requests_in_flight {number}\n"
+        self.until(lambda: line in self.ask("GET", "/metrics").text, f"{number} requests in flight")
+
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE_S)
 
@@ -85,8 +116,8 @@ class Service:
     def log(self) -> str:
         return self.log_file.read_text() if self.log_file.exists() else ""
 
-    def wait_for_log(self, text: str) -> None:
-        eventually(lambda: text in self.log(), f"{text!r} in the log:\n{self.log()}")
+    def wait_for_log(self, text: str, times: int = 1) -> None:
+        self.until(lambda: self.log().count(text) >= times, f"{text!r} in the log")
 
     def worker_pid(self) -> int:
         marker = "Worker with pid "

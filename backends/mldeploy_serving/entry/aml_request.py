@@ -52,7 +52,7 @@ def _environ(request: Request) -> dict[str, Any]:
         "SERVER_NAME": host,
         "SERVER_PORT": port or "80",
         "SERVER_PROTOCOL": f"HTTP/{request.http_version}",
-        "REMOTE_ADDR": request.connection.peer(),
+        "REMOTE_ADDR": request.peer,
         "wsgi.version": (1, 0),
         "wsgi.url_scheme": "http",
         "wsgi.input": io.BytesIO(request.body),

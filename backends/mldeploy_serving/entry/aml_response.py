@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from werkzeug.wrappers import Response
 
 from mldeploy_serving.messages import Answer
 
-# said by the server itself
-_HOP_BY_HOP = {"connection", "content-length", "date", "keep-alive", "transfer-encoding", "upgrade"}
-_OF_A_BODY = {"content-type", "content-encoding", "content-language"}
+# said by the server itself, whatever the script says
+_SERVERS_OWN = {
+    *("connection", "content-length", "date", "keep-alive", "server", "transfer-encoding", "upgrade"),
+    *("x-request-id", "x-ms-request-id"),
+}
+_WITHOUT_BODY = {204, 304}
 
 
 class AMLResponse(Response):
@@ -42,7 +45,7 @@ class AMLResponse(Response):
             super().__init__(body, status=status_code, mimetype="application/json")
         else:
             super().__init__(message, status=status_code)
-            if any(name.lower() == "content-type" for name in given):
+            if "Content-Type" in given:  # spelt otherwise, it is a second one in the contract too
                 self.headers.remove("Content-Type")
         self.headers["x-ms-run-function-failed"] = str(run_function_failed)
         for name, values in given.items():
@@ -51,15 +54,24 @@ class AMLResponse(Response):
 
 
 def to_answer(response: Response, exec_ms: float) -> Answer:
-    """The answer that `response` asks for; a status of 500 or more counts as failed, whatever it says."""
+    """The answer that `response` asks for; a status of 500 or more counts as failed, whatever it says.
+
+    A response whose length is not known is sent in chunks, as its iterator makes them.
+    """
     if response.status_code >= 500:
         response.headers["x-ms-run-function-failed"] = "True"
-    with response:
-        body = b"".join(response.iter_encoded())
-    unsaid = _HOP_BY_HOP | _OF_A_BODY if response.status_code == 304 else _HOP_BY_HOP
+    finished = response.get_wsgi_headers({})  # of the request nothing is looked at for relative locations
     headers = tuple(
         (name.encode("latin-1"), value.encode("latin-1"))
-        for name, value in response.headers
-        if name.lower() not in unsaid
+        for name, value in finished
+        if name.lower() not in _SERVERS_OWN
     )
-    return Answer(response.status_code, body, None, exec_ms=exec_ms, headers=headers)
+    chunks = _chunks(response)
+    if "Content-Length" not in finished and response.status_code not in _WITHOUT_BODY:
+        return Answer(response.status_code, b"", None, exec_ms=exec_ms, headers=headers, chunks=chunks)
+    return Answer(response.status_code, b"".join(chunks), None, exec_ms=exec_ms, headers=headers)
+
+
+def _chunks(response: Response) -> Iterator[bytes]:
+    with response:
+        yield from response.iter_encoded()

@@ -12,22 +12,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mldeploy_serving.messages import Answer, refusal, to_json
+from mldeploy_serving.http.swagger import NAMES, supported
+from mldeploy_serving.messages import to_json
 from mldeploy_serving.settings import Settings, StartError
 from mldeploy_serving.worker.logs import LOGGER
 
-# each version with the names it is asked for by, and the user's files that replace it, the first first
-_VERSIONS = {
-    "2": (("2", "2.0"), ("swagger.json", "swagger2.json")),
-    "3": (("3", "3.0"), ("swagger3.json",)),
-    "3.1": (("3.1",), ("swagger3.1.json",)),
-}
+# the user's files that replace a version's document, the first first
+_FILES = {"2": ("swagger.json", "swagger2.json"), "3": ("swagger3.json",), "3.1": ("swagger3.1.json",)}
 _UNDECORATED = {"type": "object", "example": {}}
 _TEMPLATES = Path(__file__).with_name("swagger_templates.json")
 
 
-class Swagger:
-    """The documents of one service, by version.
+def documents(run: Callable[..., Any], settings: Settings) -> dict[str, bytes]:
+    """The documents of one service, by the versions they may be asked for by.
 
     Args:
         run: The entry script's function.
@@ -36,33 +33,16 @@ class Swagger:
     Raises:
         StartError: A file of the user's is not JSON.
     """
-
-    def __init__(self, run: Callable[..., Any], settings: Settings) -> None:
-        self._documents: dict[str, bytes] = {}
-        possible = _possible_versions(run)
-        made = []
-        for version, (names, files) in _VERSIONS.items():
-            document = _users_own(settings.app_root, files)
-            if document is None and possible & set(names):
-                document = _document(version, run, settings)
-            if document is not None:
-                made.append(version)
-                self._documents.update(dict.fromkeys(names, to_json(document)))
-        self._made = ", ".join(made)
-        LOGGER.info("Swaggers are prepared for the following versions: [%s].", self._made)
-
-    def answer(self, version: str) -> Answer:
-        """The document of a version, or a 404 that lists those there are."""
-        document = self._documents.get(version)
+    made: dict[str, bytes] = {}
+    possible = _possible_versions(run)
+    for version, names in NAMES.items():
+        document = _users_own(settings.app_root, _FILES[version])
+        if document is None and possible & set(names):
+            document = _document(version, run, settings)
         if document is not None:
-            return Answer(200, document, failed=False)
-        if any(version in names for names, _ in _VERSIONS.values()):
-            return refusal(
-                404,
-                f"Swagger version [{version}] is not supported for the scoring script. "
-                f"Supported swagger versions: [{self._made}].",
-            )
-        return refusal(404, f"Swagger version [{version}] is not valid. Supported versions: [{self._made}].")
+            made.update(dict.fromkeys(names, to_json(document)))
+    LOGGER.info("Swaggers are prepared for the following versions: [%s].", supported(made))
+    return made
 
 
 def _users_own(app_root: Path, files: tuple[str, ...]) -> Any:
@@ -103,5 +83,5 @@ def _possible_versions(run: Callable[..., Any]) -> set[str]:
     """Not every sample can be described in every version: OpenAPI 2 has no arrays of mixed types."""
     schema_util = sys.modules.get("inference_schema.schema_util")
     if schema_util is None:
-        return {name for names, _ in _VERSIONS.values() for name in names}
+        return {name for names in NAMES.values() for name in names}
     return set(schema_util.get_supported_versions(run))

@@ -1,4 +1,4 @@
-"""What is answered on which path; all of it runs in the HTTP loop's thread.
+"""What is answered on which path.
 
 Paths, statuses, bodies and header names are azureml-inference-server-http 1.5.1's, as observed.
 """
@@ -11,14 +11,14 @@ import uuid
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Protocol
-from urllib.parse import parse_qs, unquote_to_bytes
+from urllib.parse import unquote_to_bytes
 
-from mldeploy_serving.entry.swagger import Swagger
+from mldeploy_serving.http import metrics, swagger
 from mldeploy_serving.http.connection import Connection
 from mldeploy_serving.http.cors import Cors
+from mldeploy_serving.http.request_log import RequestLog
 from mldeploy_serving.messages import HTML, Answer, Request, refusal
 from mldeploy_serving.settings import Settings
-from mldeploy_serving.worker.logs import RequestLines
 
 ID_LIMIT = 100
 FLUSH_S = 0.01
@@ -31,6 +31,7 @@ _METHODS = {
     b"/score": (b"GET", b"HEAD", b"OPTIONS", b"POST"),
     b"/swagger.json": (b"GET", b"HEAD", b"OPTIONS"),
 }
+_METRICS = {b"/metrics": (b"GET", b"HEAD", b"OPTIONS")}
 _NOT_FOUND = refusal(
     404,
     "The requested URL was not found on the server. If you entered the URL manually please check your spelling "
@@ -44,35 +45,61 @@ _STARTING = refusal(503, "The service is starting: init() has not finished yet."
 class Scorer(Protocol):
     """Where requests for `run()` go."""
 
-    raw: bool
+    restarts: int
+
+    @property
+    def queued(self) -> int:
+        """How many requests wait for a worker."""
+
+    @property
+    def in_flight(self) -> int:
+        """How many have not been scored, those included."""
 
     def submit(self, request: Request) -> None:
-        """Have `run()` called; the answer comes to `Application.finish` in the loop's thread."""
+        """Have `run()` called; the answer comes to `Application.finish`."""
 
 
 class Application:
     """The routes, and what every answer has in common.
 
     Args:
-        settings: This worker's.
+        settings: The service's.
+        write: Writes lines to the log.
+
+    Attributes:
+        available: A worker could score now.
+        draining: No new connections are taken, and every answer is its connection's last.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, write: Callable[[bytes], None]) -> None:
+        self.available = False
         self.draining = False
         self._scorer: Scorer | None = None
-        self._swagger: Swagger | None = None
+        self._raw = False
+        self._documents: dict[str, bytes] = {}
         self._connections: set[Connection] = set()
-        self._lines = RequestLines()
+        self._log = RequestLog(write, settings.request_log)
+        self._metrics = metrics.Metrics() if settings.metrics else None
+        self._methods = {**_METHODS, **_METRICS} if settings.metrics else _METHODS
+        self._contract = settings.contract
         self._cors = Cors(settings.cors_origins)
         self._version = settings.server_version.encode("latin-1", "replace")
         self._date_second = 0
         self._date = b""
         self._when_drained: Callable[[], None] = _nothing
 
-    def open(self, scorer: Scorer, swagger: Swagger) -> None:
-        """`init()` is done: requests are served from now on."""
-        self._swagger = swagger
+    def open(self, scorer: Scorer, raw: bool, documents: dict[str, bytes]) -> None:
+        """A worker's `init()` is done: requests are served from now on.
+
+        Args:
+            scorer: Where requests for `run()` go.
+            raw: `run()` wants the request itself, whatever its method.
+            documents: The swagger documents, by every name of their version.
+        """
         self._scorer = scorer
+        self._raw = raw
+        self._documents = documents
+        self.available = True
 
     def drain(self, when_done: Callable[[], None]) -> None:
         """Answer what is under way, take nothing new, and call `when_done` when no connection is left."""
@@ -91,10 +118,6 @@ class Application:
         self._connections.discard(connection)
         self._tell_when_drained()
 
-    def descriptors(self) -> list[int]:
-        """The file descriptors of the clients' connections."""
-        return [connection.descriptor for connection in self._connections]
-
     def _tell_when_drained(self) -> None:
         if self.draining and not self._connections:
             self._when_drained()
@@ -107,7 +130,9 @@ class Application:
 
     def _route(self, request: Request) -> Answer | None:
         path = request.path if b"%" not in request.path else unquote_to_bytes(request.path)
-        methods = _METHODS.get(path)
+        if path.startswith(b"//"):
+            path = b"/" + path.lstrip(b"/")
+        methods = self._methods.get(path)
         if methods is None:
             return _NOT_FOUND
         if request.method not in methods:
@@ -115,27 +140,32 @@ class Application:
         return self._identify(request) or self._dispatch(path, request)
 
     def _dispatch(self, path: bytes, request: Request) -> Answer | None:
-        scorer, swagger = self._scorer, self._swagger
-        if scorer is None or swagger is None:
+        scorer = self._scorer
+        if scorer is None:
             return _STARTING
         if path == b"/score":
             return self._score(scorer, request)
         if request.method == b"OPTIONS":
             return Answer(200, b"", HTML, headers=((b"Allow", b"GET, OPTIONS, HEAD"),))
         if path == b"/":
-            return Answer(200, b"Healthy", HTML)
-        version = parse_qs(request.query.decode("latin-1"), keep_blank_values=True).get("version", ["2"])[0]
-        return swagger.answer(version)
+            return Answer(200, b"Healthy", HTML) if self.available else _STARTING
+        if path == b"/swagger.json":
+            return swagger.answer(self._documents, request)
+        return self._measured(scorer)
 
-    @staticmethod
-    def _score(scorer: Scorer, request: Request) -> Answer | None:
-        if not scorer.raw:
+    def _score(self, scorer: Scorer, request: Request) -> Answer | None:
+        if not self._raw:
             if request.method == b"OPTIONS":
                 return Answer(200, b"", HTML, failed=False)
             if request.method == b"HEAD":
                 return refusal(405, "Method not allowed")
         scorer.submit(request)
         return None
+
+    def _measured(self, scorer: Scorer) -> Answer:
+        assert self._metrics is not None
+        text = self._metrics.text(in_flight=scorer.in_flight, queued=scorer.queued, restarts=scorer.restarts)
+        return Answer(200, text, metrics.CONTENT_TYPE)
 
     @staticmethod
     def _identify(request: Request) -> Answer | None:
@@ -158,17 +188,65 @@ class Application:
         request.ms_request_id, request.client_request_id = old, client
         return None
 
-    def finish(self, request: Request, answer: Answer) -> None:
-        """Send `answer`, unless the request has been answered or its client is gone."""
+    def finish(self, request: Request, answer: Answer, error: str = "") -> None:
+        """Send `answer`, unless the request has been answered or its client is gone.
+
+        Args:
+            request: What is answered.
+            answer: By what.
+            error: The kind of error, where `answer` does not tell: `timeout` or `worker`.
+        """
         if request.answered:
             return
         request.answered = True
         last = self.draining or not request.keep_alive
         body = b"" if request.method == b"HEAD" else answer.body
         head = self._head(request, answer, last)
-        if answer.with_ids and request.path != b"/":
-            self._log(request, answer)
-        request.connection.answer(head, body, last=last)
+        self._note(request, answer, error)
+        _connection(request).answer(head, body, last=last)
+
+    def fail(self, request: Request, reason: str) -> None:
+        """The worker has ended while it had this request."""
+        if request.answered:
+            return
+        if self._contract == "v1":  # the official server closes the connection without a word
+            request.answered = True
+            _connection(request).abort()
+        else:
+            self.finish(request, refusal(500, f"The worker has ended: {reason}.", failed=True), "worker")
+
+    def begin(self, request: Request, answer: Answer) -> None:
+        """Send the head of an answer whose body comes in pieces."""
+        if request.answered:
+            return
+        last = self.draining or not request.keep_alive
+        self._note(request, answer, "")
+        _connection(request).begin(self._head(request, answer, last), last=last)
+
+    def send(self, request: Request, chunk: bytes) -> None:
+        """Send a piece of such an answer."""
+        if not request.answered:
+            _connection(request).send(chunk)
+
+    def end(self, request: Request, *, complete: bool) -> None:
+        """That was the last piece; or, if it is not complete, there will be no more."""
+        if request.answered:
+            return
+        request.answered = True
+        if complete:
+            _connection(request).end()
+        else:
+            _connection(request).abort()
+
+    def _note(self, request: Request, answer: Answer, error: str) -> None:
+        """Log and count an answer."""
+        if not answer.with_ids or request.path == b"/":
+            return
+        took = time.perf_counter() - request.begun
+        if self._log.add(request, answer, took * 1000):
+            asyncio.get_running_loop().call_later(FLUSH_S, self._log.flush)
+        if self._metrics is not None and request.path == b"/score":
+            self._metrics.add(answer, took, error)
 
     def _head(self, request: Request, answer: Answer, last: bool) -> bytes:
         status = answer.status
@@ -214,18 +292,9 @@ class Application:
             self._date = _http_date(second)
         return self._date
 
-    def _log(self, request: Request, answer: Answer) -> None:
-        took_ms = (time.perf_counter() - request.begun) * 1000
-        line = (
-            f"{request.request_id.decode('latin-1')} {request.method.decode()} {request.path.decode('latin-1')} "
-            f"{answer.status} {took_ms:.3f}ms {len(answer.body)}"
-        )
-        if self._lines.add(time.time(), line):
-            asyncio.get_running_loop().call_later(FLUSH_S, self._lines.flush)
-
     def flush_log(self) -> None:
         """Write the request lines that are still kept."""
-        self._lines.flush()
+        self._log.flush()
 
 
 def _http_date(seconds: int) -> bytes:
@@ -238,6 +307,11 @@ def _http_date(seconds: int) -> bytes:
     now = time.gmtime(seconds)
     day, month = _DAYS[now.tm_wday], _MONTHS[now.tm_mon - 1]
     return f"{day}, {now.tm_mday:02d} {month} {now.tm_year} {time.strftime('%H:%M:%S', now)} GMT".encode()
+
+
+def _connection(request: Request) -> Connection:
+    assert request.connection is not None
+    return request.connection
 
 
 def _reason(status: int) -> bytes:

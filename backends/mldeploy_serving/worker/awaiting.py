@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable
 from functools import cache
 from typing import Any
@@ -11,6 +12,9 @@ from typing import Any
 @cache
 def _loop() -> asyncio.AbstractEventLoop:
     return asyncio.new_event_loop()
+
+
+os.register_at_fork(after_in_child=_loop.cache_clear)  # a loop belongs to one process
 
 
 def wait_for(awaitable: Awaitable[Any]) -> Any:

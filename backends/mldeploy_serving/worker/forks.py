@@ -1,7 +1,6 @@
 """Processes that the entry script forks (multiprocessing, a web client's pool): their signals are their own.
 
-They leave the service's sockets alone too. A child that held them would keep a client waiting for the end of a
-connection that has been closed, and the port taken after the service's end.
+They leave the channel to the supervisor alone too: a child that held it would hide the worker's end.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable
 
 _OURS = (signal.SIGTERM, signal.SIGINT, signal.SIGALRM)
 
@@ -24,21 +22,20 @@ class _Masks(threading.local):
 _masks = _Masks()
 
 
-def keep_apart(sockets: Callable[[], Iterable[int]]) -> None:
-    """From now on a forked process has the default handlers, none of its signals wakes the service, and no socket.
+_channels: list[int] = []
 
-    Signals are blocked meanwhile: one that came before the handlers are back would reach the service's wake-up
-    socket.
+
+def keep_apart(channel: int) -> None:
+    """From now on a forked process has the default handlers, and not the channel.
+
+    Signals are blocked meanwhile: one that came before the handlers are back would be taken for the worker's.
 
     Args:
-        sockets: The file descriptors of the service's sockets at the time of a fork.
+        channel: Its file descriptor; a later call puts another in its place.
     """
-
-    def release() -> None:
-        _let_go(sockets())
-        _reset_signals()
-
-    os.register_at_fork(before=_block, after_in_parent=_unblock, after_in_child=release)
+    if not _channels:
+        os.register_at_fork(before=_block, after_in_parent=_unblock, after_in_child=_release)
+    _channels[:] = [channel]
 
 
 def _block() -> None:
@@ -49,17 +46,12 @@ def _unblock() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, _masks.before)
 
 
-def _reset_signals() -> None:
-    signal.set_wakeup_fd(-1)
+def _release() -> None:
+    # the number stays taken, by nothing: objects that still know it must not close a file that got it anew
+    nothing = os.open(os.devnull, os.O_RDWR)
+    with contextlib.suppress(OSError):
+        os.dup2(nothing, _channels[0], inheritable=False)
+    os.close(nothing)
     for number in _OURS:
         signal.signal(number, signal.SIG_DFL)
     _unblock()
-
-
-def _let_go(sockets: Iterable[int]) -> None:
-    """The numbers stay taken, by nothing: objects that still know them must not close a file that got one anew."""
-    nothing = os.open(os.devnull, os.O_RDWR)
-    for number in sockets:
-        with contextlib.suppress(OSError):
-            os.dup2(nothing, number, inheritable=False)
-    os.close(nothing)

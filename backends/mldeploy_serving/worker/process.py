@@ -11,143 +11,122 @@ import socket
 import sys
 import threading
 from collections.abc import Sequence
+from types import FrameType
 from typing import NoReturn
 
-from mldeploy_serving.entry import names, script
-from mldeploy_serving.entry.swagger import Swagger
-from mldeploy_serving.http.application import Application
-from mldeploy_serving.http.loop import HttpLoop
+from mldeploy_serving.channel import Channel
+from mldeploy_serving.entry import names, script, swagger
 from mldeploy_serving.settings import Settings, StartError
-from mldeploy_serving.worker import logs
-from mldeploy_serving.worker.lifeline import Lifeline
+from mldeploy_serving.worker import forks, lifeline, logs
 from mldeploy_serving.worker.logs import LOGGER
 from mldeploy_serving.worker.scoring import Scorer
 
 FAILED_TO_START = 3
-DRAIN_S = 30.0
 
 
-class Worker:
-    """One process of the service.
+def main(arguments: Sequence[str]) -> NoReturn:
+    """Run a worker until its channel ends.
 
     Args:
-        listener: The listening socket.
-        lifeline: The tie to the supervisor.
-        init_timeout: Seconds until `init()` has to be done; 0 is for ever.
+        arguments: The inherited end of the socket pair, the supervisor's process id, and how many seconds `init()`
+            may take: the supervisor sends SIGALRM then.
     """
+    faulthandler.enable()
+    logs.configure()
+    end = socket.socket(fileno=int(arguments[0]))
+    end.set_inheritable(False)
+    lifeline.die_with(int(arguments[1]), end)
+    names.install()
+    channel = Channel(end)
+    try:
+        _work(channel, float(arguments[2]))
+    except StartError as error:
+        _fail(channel, str(error))
+    except Exception as error:
+        LOGGER.exception("The scoring server itself has failed")
+        _fail(channel, f"the scoring server itself has failed: {logs.told(error)}")
+    _end(0)
 
-    def __init__(self, listener: socket.socket, lifeline: Lifeline, init_timeout: float) -> None:
-        self._lifeline = lifeline
-        self._init_timeout = init_timeout
-        self._main_thread = threading.get_ident()
-        self._http = HttpLoop(listener, lifeline.control, orphaned=_end_at_once, stop=self._stop)
-        self._application: Application | None = None
-        self._scorer: Scorer | None = None
-        self._stopping = False
 
-    def run(self) -> None:
-        """Serve until stopped.
+def _work(channel: Channel, init_timeout: float) -> None:
+    settings = Settings.read(os.environ)
+    try:
+        os.chdir(settings.app_root)
+    except OSError as error:
+        raise StartError(f"The app root {settings.app_root} cannot be entered: {error.strerror}") from error
+    # for scripts that leave this folder, and for processes that they start
+    os.environ["AML_APP_ROOT"] = str(settings.app_root)
+    _catch_signals(channel, init_timeout)
+    forks.keep_apart(channel.socket.fileno())
+    if settings.debug_port:
+        _wait_for_debugger(settings.debug_port)
+    entry = script.load(settings)
+    script.start(entry)
+    _catch_signals(channel, init_timeout)  # whatever init() has done to them
+    documents = swagger.documents(entry.run, settings)
+    LOGGER.info("Scoring timeout is set to %d", settings.scoring_timeout_ms)
+    if settings.worker_preload:
+        from mldeploy_serving.worker.template import fork_workers
 
-        Raises:
-            StartError: The service cannot start.
-        """
-        settings = Settings.read(os.environ)
-        try:
-            os.chdir(settings.app_root)
-        except OSError as error:
-            raise StartError(f"The app root {settings.app_root} cannot be entered: {error.strerror}") from error
-        # for scripts that leave this folder, and for processes that they start
-        os.environ["AML_APP_ROOT"] = str(settings.app_root)
-        self._application = application = Application(settings)
-        self._http.start(application)
-        if self._init_timeout:
-            self._http.loop.call_soon_threadsafe(self._http.loop.call_later, self._init_timeout, self._give_up)
-        entry = script.load(settings)
-        script.start(entry)
-        self._http.catch_signals()  # whatever init() has done to them
-        scorer = Scorer(entry, settings, self._http.loop, application.finish)
-        swagger = Swagger(entry.run, settings)
-        self._http.loop.call_soon_threadsafe(self._open, scorer, swagger)
-        LOGGER.info("Scoring timeout is set to %d", settings.scoring_timeout_ms)
-        scorer.serve()
-
-    # in the HTTP loop's thread
-
-    def _open(self, scorer: Scorer, swagger: Swagger) -> None:
-        assert self._application is not None
-        self._scorer = scorer
-        self._application.open(scorer, swagger)
-        self._lifeline.ready()
-        LOGGER.info("Worker with pid %d ready for serving traffic", os.getpid())
-
-    def _give_up(self) -> None:
-        if self._scorer is not None:
+        forked = fork_workers(channel)
+        if forked is None:
             return
-        reason = f"init() did not finish in {self._init_timeout:g} s"
-        LOGGER.error("%s; it is at\n%s", reason, logs.stack(self._main_thread))
-        self._fail(reason)
+        channel = forked
+        _catch_signals(channel, init_timeout)
+    scorer = Scorer(entry, settings, channel)
+    LOGGER.info("Worker with pid %d ready for serving traffic", os.getpid())
+    channel.send(("ready", os.getpid(), entry.raw, entry.raw or entry.wants_headers, documents))
+    scorer.serve()
 
-    def _stop(self, received: signal.Signals) -> None:
-        """Answer what is under way, then end."""
-        if self._stopping:
-            return
-        self._stopping = True
-        LOGGER.info("Stopping: %s", received.name)
-        self._lifeline.ending(f"stopped by {received.name}")
-        self._http.stop_listening()
-        if self._scorer is None or self._application is None:
-            _end_at_once(0)
-        self._http.loop.call_later(DRAIN_S, _end_at_once, 0)
-        self._application.drain(self._scorer.close)
 
-    def _fail(self, reason: str) -> NoReturn:
-        self._lifeline.ending(reason)
+def _catch_signals(channel: Channel, init_timeout: float) -> None:
+    """The supervisor ends a worker by its channel; a signal to the whole group must not cut off what it works on."""
+    main_thread = threading.get_ident()
+
+    def give_up(*_: object) -> None:
+        reason = f"init() did not finish in {init_timeout:g} s"
+        LOGGER.error("%s; it is at\n%s", reason, logs.stack(main_thread))
+        channel.send(("reason", reason))
         _end_at_once(FAILED_TO_START)
 
-    def end(self, reason: str = "") -> NoReturn:
-        """End the process from its main thread.
-
-        What scripts have registered by `atexit` is done; threads that they left running are not waited for.
-
-        Args:
-            reason: Why it failed to start; empty if it did not fail.
-        """
-        if self._application is not None:
-            self._application.flush_log()
-        if reason:
-            LOGGER.error("The service cannot start: %s", reason)
-            self._lifeline.ending(reason)
-        atexit._run_exitfuncs()
-        _end_at_once(FAILED_TO_START if reason else 0)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _leave_to_supervisor)
+    signal.signal(signal.SIGALRM, give_up)
+    # blocked since the process was started
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGALRM, signal.SIGTERM, signal.SIGINT))
 
 
-def _end_at_once(code: int = 1) -> NoReturn:
+def _wait_for_debugger(port: int) -> None:
+    try:
+        import debugpy  # type: ignore[import-not-found, unused-ignore]
+    except ImportError:
+        raise StartError("AZUREML_DEBUG_PORT needs debugpy in the service's environment: pip install debugpy") from None
+    try:
+        debugpy.listen(("127.0.0.1", port))
+    except RuntimeError as error:
+        raise StartError(f"debugpy cannot listen on port {port}: {error}") from error
+    LOGGER.info("Waiting for a debugger on 127.0.0.1:%d", port)
+    debugpy.wait_for_client()
+
+
+def _fail(channel: Channel, reason: str) -> NoReturn:
+    LOGGER.error("The service cannot start: %s", reason)
+    channel.send(("reason", reason))
+    _end(FAILED_TO_START)
+
+
+def _end(code: int) -> NoReturn:
+    """What scripts have registered by `atexit` is done; threads that they left running are not waited for."""
+    atexit._run_exitfuncs()
+    _end_at_once(code)
+
+
+def _end_at_once(code: int) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):  # a script may have put anything there
             stream.flush()
     os._exit(code)
 
 
-def main(arguments: Sequence[str]) -> NoReturn:
-    """Run the worker.
-
-    Args:
-        arguments: The inherited listening socket, the inherited end of the supervisor's socket pair, the
-            supervisor's process id, and the seconds until `init()` has to be done, 0 being for ever.
-    """
-    listener_fd, control_fd, supervisor = map(int, arguments[:3])
-    faulthandler.enable()
-    logs.configure()
-    for fd in (listener_fd, control_fd):
-        os.set_inheritable(fd, False)
-    lifeline = Lifeline(socket.socket(fileno=control_fd), supervisor)
-    names.install()
-    worker = Worker(socket.socket(fileno=listener_fd), lifeline, float(arguments[3]))
-    try:
-        worker.run()
-    except StartError as error:
-        worker.end(str(error))
-    except Exception as error:
-        LOGGER.exception("The scoring server itself has failed")
-        worker.end(f"the scoring server itself has failed: {logs.told(error)}")
-    worker.end()
+def _leave_to_supervisor(number: int, frame: FrameType | None) -> None:
+    """Nothing to do."""

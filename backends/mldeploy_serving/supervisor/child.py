@@ -1,0 +1,124 @@
+"""A worker as the supervisor sees it: its process, the channel to it, and what it works on."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import time
+from collections import deque
+from typing import Protocol, cast
+
+from mldeploy_serving.channel import Head, Unpacker, pack
+from mldeploy_serving.messages import Request
+
+_LARGE = 65536
+
+
+class Owner(Protocol):
+    """What a worker tells."""
+
+    def received(self, child: Child, head: Head, body: bytes) -> None:
+        """A frame has come."""
+
+    def lost(self, child: Child) -> None:
+        """The channel has ended: the process is gone, or about to."""
+
+
+class Child(asyncio.Protocol):
+    """A worker process.
+
+    Args:
+        owner: Who is told about it.
+        pid: Its process id; 0 until it has told it, where the supervisor did not start it itself.
+
+    Attributes:
+        ready: Its `init()` is done, and it takes requests.
+        served: It was ready at some time.
+        template: It forks the workers, and takes no requests.
+        work: Requests that it was sent and has not answered, the one that it works on first.
+        since: When that one was begun, in seconds of `time.perf_counter()`.
+        exec_ms: How long its last `run()` took; infinite before the first.
+        reason: Why it ends, in its own words.
+        status: Its exit code, or minus the signal that killed it; None while it runs.
+        killed: Why the supervisor has ended it.
+    """
+
+    def __init__(self, owner: Owner, pid: int) -> None:
+        self.pid = pid
+        self.ready = False
+        self.served = False
+        self.template = False
+        self.needs_headers = False
+        self.work: deque[Request] = deque()
+        self.since = 0.0
+        self.expired = False
+        self.exec_ms = float("inf")
+        self.reason = ""
+        self.status: int | None = None
+        self.killed = ""
+        self._owner = owner
+        self._unpacker = Unpacker()
+        self._transport: asyncio.Transport = cast(asyncio.Transport, None)
+
+    def send(self, request: Request) -> None:
+        """Have it score a request. Answers come in the order of requests."""
+        if not self.work:
+            self.since = time.perf_counter()
+            self.expired = False
+        self.work.append(request)
+        headers = request.headers
+        if self.needs_headers:
+            request.peer = request.connection.peer() if request.connection else ""
+        else:
+            kind = request.fields.get(b"content-type")
+            headers = [] if kind is None else [(b"content-type", kind)]
+        head = (
+            *(request.method, request.path, request.query, request.http_version),
+            *(headers, request.request_id, request.peer),
+        )
+        prefix = pack(head, len(request.body))
+        if len(request.body) < _LARGE:
+            self._transport.write(prefix + request.body)
+        else:
+            self._transport.writelines((prefix, request.body))
+
+    def advance(self) -> Request:
+        """It is done with the first of its work."""
+        request = self.work.popleft()
+        self.since = time.perf_counter()
+        self.expired = False
+        return request
+
+    def pass_on(self, end: socket.socket) -> None:
+        """Have a template fork a worker that has this end of a socket pair; it is closed here."""
+        own = os.dup(self._transport.get_extra_info("socket").fileno())  # uvloop's object sends no descriptors
+        with end, socket.socket(fileno=own) as twin, contextlib.suppress(OSError):  # a template that is gone tells it
+            socket.send_fds(twin, [b"w"], [end.fileno()])
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        if self.pid and self.status is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def close(self) -> None:
+        """Let it end: it does so when it has read the end of its channel."""
+        self._transport.close()
+
+    # what asyncio calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The channel is open."""
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Frames have come."""
+        for head, body in self._unpacker.feed(data):
+            self._owner.received(self, head, body)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The channel has ended."""
+        self._owner.lost(self)

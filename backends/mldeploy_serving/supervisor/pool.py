@@ -1,0 +1,342 @@
+"""The workers: who gets which request, how long it may take, and what happens when one ends.
+
+A worker has one `run()` at a time. Requests wait here, and not in a worker, so that they outlive it: what a worker
+has begun is answered with an error when it ends, all else is done by the next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from mldeploy_serving.channel import Head
+from mldeploy_serving.http.application import Application
+from mldeploy_serving.messages import Answer, Request, refusal
+from mldeploy_serving.settings import Settings
+from mldeploy_serving.supervisor.child import Child
+from mldeploy_serving.supervisor.ending import FAILED_TO_START, Ending, told
+from mldeploy_serving.supervisor.spawning import Spawned
+
+# a worker that is told to end does it in these times, unless a C call keeps the interpreter
+INIT_GRACE_S = 1.0
+ABORT_GRACE_S = 1.0
+# one that has died without having done anything is not replaced faster than this
+RESTART_S = 1.0
+_REAP_S = 0.01
+# What a worker is sent before it asks for more, so that it need not wait for the next one: only while calls are
+# short, as nobody else can have what it was sent, and to the only worker there is.
+_AHEAD = 8
+_SHORT_MS = 1.0
+
+
+class Pool:
+    """The workers of a service; all of it runs in the HTTP loop.
+
+    Args:
+        settings: The service's.
+        spawn: Starts a worker process.
+        application: Where answers go.
+        say: Writes a line to the log.
+        init_timeout: Seconds that `init()` may take; 0 is for ever.
+        ended: Called when the service has to end: a worker could not start, or all have ended after `close`.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        spawn: Callable[[], Spawned],
+        application: Application,
+        say: Callable[[str], None],
+        init_timeout: float,
+        ended: Callable[[Ending], None],
+    ) -> None:
+        self.restarts = 0
+        self._spawn = spawn
+        self._application = application
+        self._say = say
+        self._init_timeout = init_timeout
+        self._tell_end = ended
+        self._wanted = settings.worker_count
+        self._preload = settings.worker_preload
+        self._timeout_s = settings.scoring_timeout_ms / 1000
+        self._grace_s = settings.scoring_grace_ms / 1000
+        self._worker_timeout_s = float(settings.worker_timeout)
+        self._loop = asyncio.get_running_loop()
+        self._children: list[Child] = []
+        self._template: Child | None = None
+        self._queue: deque[Request] = deque()
+        self._watching = False
+        self._closing = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether a worker could score now."""
+        return any(child.ready for child in self._children)
+
+    @property
+    def queued(self) -> int:
+        """How many requests wait for a worker."""
+        return len(self._queue)
+
+    @property
+    def in_flight(self) -> int:
+        """How many have not been scored, those included."""
+        return self.queued + sum(len(child.work) for child in self._children)
+
+    async def start(self, first: Spawned) -> None:
+        """Take on the first worker, which has been started, and start the others."""
+        if self._preload:
+            self._template = await self._adopt(first)
+            return
+        self._children.append(await self._adopt(first))
+        for _ in range(self._wanted - 1):
+            self._children.append(await self._adopt(self._spawn()))
+
+    def close(self) -> None:
+        """Let all workers end; what they have begun and what waits is not looked at any more."""
+        self._closing = True
+        for child in self._everyone():
+            if child.ready or child is self._template:
+                child.close()
+            else:
+                child.signal(signal.SIGKILL)
+        self._tell_when_empty()
+
+    def kill(self) -> None:
+        """End all workers at once."""
+        self._closing = True
+        for child in self._everyone():
+            child.signal(signal.SIGKILL)
+
+    def _everyone(self) -> list[Child]:
+        return [*self._children, *([self._template] if self._template else ())]
+
+    # requests
+
+    def submit(self, request: Request) -> None:
+        """Have a request scored as soon as a worker is free."""
+        self._queue.append(request)
+        self._dispatch()
+        if not self._watching and (self._timeout_s or self._worker_timeout_s):
+            self._watching = True
+            self._loop.call_later(min(each for each in (self._timeout_s, self._worker_timeout_s) if each), self._watch)
+
+    def _dispatch(self) -> None:
+        queue = self._queue
+        while queue:
+            if queue[0].answered:  # its client is gone
+                queue.popleft()
+                continue
+            child = self._free()
+            if child is None:
+                return
+            child.send(queue.popleft())
+
+    def _free(self) -> Child | None:
+        ahead = _AHEAD if self._wanted == 1 else 1
+        for child in self._children:
+            if child.ready and (not child.work or (len(child.work) < ahead and child.exec_ms < _SHORT_MS)):
+                return child
+        return None
+
+    # time
+
+    def _watch(self) -> None:
+        """See who is late; come back when somebody next could be."""
+        now = time.perf_counter()
+        waits = [self._look_at(child, now - child.since) for child in self._children if child.work]
+        limits = [each for each in (self._timeout_s, self._worker_timeout_s) if each]
+        if waits or self._queue:
+            self._loop.call_later(min(*waits, *limits, *limits), self._watch)
+        else:
+            self._watching = False
+
+    def _look_at(self, child: Child, elapsed: float) -> float:
+        """Do what is due to a worker that has been at its request for so long; returns seconds to the next time."""
+        due = []
+        if self._timeout_s and elapsed >= self._timeout_s and not child.expired:
+            self._expire(child)
+        if child.expired:
+            due.append((self._timeout_s + self._grace_s, f"run() did not come back after its timeout ({_s(elapsed)})"))
+        elif self._timeout_s:
+            due.append((self._timeout_s, ""))
+        if self._worker_timeout_s:
+            due.append((self._worker_timeout_s, f"run() has worked for {_s(elapsed)} (WORKER_TIMEOUT)"))
+        for when, reason in due:
+            if reason and elapsed >= when and not child.killed:
+                self._replace(child, reason)
+        return max(min((when - elapsed for when, _ in due if when > elapsed), default=ABORT_GRACE_S), 0.001)
+
+    def _expire(self, child: Child) -> None:
+        child.expired = True
+        request = child.work[0]
+        timeout_ms = round(self._timeout_s * 1000)
+        self._say(f"{request.request_id.decode('latin-1')} Scoring timeout after {timeout_ms} ms")
+        answer = refusal(500, f"Scoring timeout after {timeout_ms} ms", failed=True)
+        self._application.finish(request, answer, "timeout")
+        child.signal(signal.SIGALRM)
+
+    def _replace(self, child: Child, reason: str) -> None:
+        """End a worker that does not end by itself; `lost` does the rest."""
+        self._say(f"Worker {child.pid} is replaced: {reason}")
+        child.killed = reason
+        self._set_unready(child)
+        child.signal(signal.SIGABRT)  # faulthandler, which it has on, writes where it is
+        self._loop.call_later(ABORT_GRACE_S, child.signal, signal.SIGKILL)
+
+    # what workers tell
+
+    def received(self, child: Child, head: Head, body: bytes) -> None:
+        """A frame has come from a worker."""
+        kind = head[0]
+        if kind == "answer":
+            answer = _answer(head, body)
+            child.exec_ms = answer.exec_ms or 0.0
+            self._application.finish(child.advance(), answer)
+            self._dispatch()
+        elif kind == "begin":
+            self._application.begin(child.work[0], _answer(head, b""))
+        elif kind == "chunk":
+            self._application.send(child.work[0], body)
+        elif kind in {"end", "broken"}:
+            self._application.end(child.advance(), complete=kind == "end")
+            self._dispatch()
+        elif kind == "done":
+            child.advance()
+            self._dispatch()
+        else:
+            self._hear(child, *head)
+
+    def _hear(self, child: Child, kind: str, *said: Any) -> None:
+        """What a worker, or the template of workers, tells about itself."""
+        if kind == "ready":
+            self._set_ready(child, *said)
+        elif kind == "reason":
+            (child.reason,) = said
+        elif kind == "template":
+            child.ready = child.served = child.template = True
+            for _ in range(self._wanted - len(self._children)):
+                self._start_one()
+        elif kind == "forked":
+            next(each for each in self._children if not each.pid).pid = said[0]
+        elif kind == "ended":
+            for each in self._children:
+                if each.pid == said[0]:
+                    each.status = os.waitstatus_to_exitcode(said[1])
+
+    def _set_ready(self, child: Child, pid: int, raw: bool, needs_headers: bool, documents: dict[str, bytes]) -> None:
+        child.pid = pid
+        child.ready = child.served = True
+        child.needs_headers = needs_headers
+        self._application.open(self, raw, documents)
+        self._dispatch()
+
+    def _set_unready(self, child: Child) -> None:
+        child.ready = False
+        self._application.available = self.ready
+
+    # starting
+
+    async def _adopt(self, spawned: Spawned) -> Child:
+        child = Child(self, spawned.pid)
+        await self._loop.create_unix_connection(lambda: child, sock=spawned.end)
+        if self._init_timeout:
+            self._loop.call_later(self._init_timeout, self._end_init, child)
+        return child
+
+    def _start_one(self) -> None:
+        if not self._closing:
+            self._loop.create_task(self._start_another())
+
+    async def _start_another(self) -> None:
+        if not self._preload:
+            self._children.append(await self._adopt(self._spawn()))
+        elif self._template is None:
+            self._template = await self._adopt(self._spawn())
+        else:
+            near, far = socket.socketpair()
+            child = await self._adopt(Spawned(0, near))
+            self._children.append(child)
+            self._template.pass_on(far)
+
+    def _end_init(self, child: Child) -> None:
+        if not child.ready and child.status is None and not self._closing:
+            child.signal(signal.SIGALRM)  # it says where it is, and ends
+            self._loop.call_later(INIT_GRACE_S, self._abort_init, child)
+
+    def _abort_init(self, child: Child) -> None:
+        if child.status is None:
+            child.reason = f"init() did not finish in {self._init_timeout:g} s, and held the interpreter"
+            child.signal(signal.SIGABRT)
+            self._loop.call_later(ABORT_GRACE_S, child.signal, signal.SIGKILL)
+
+    # ending
+
+    def lost(self, child: Child) -> None:
+        """A worker's channel has ended; its process has, too, or is about to."""
+        self._set_unready(child)
+        self._loop.call_later(ABORT_GRACE_S, child.signal, signal.SIGKILL)
+        self._bury(child)
+
+    def _bury(self, child: Child) -> None:
+        if child.status is None:
+            child.status = self._status(child)
+        if child.status is None:
+            self._loop.call_later(_REAP_S, self._bury, child)
+        else:
+            self._judge(child, child.status)
+
+    def _status(self, child: Child) -> int | None:
+        """How it ended; None while it has not. Workers that the template has forked are waited for by that one."""
+        if not self._preload or child is self._template:
+            pid, status = os.waitpid(child.pid, os.WNOHANG)
+            return os.waitstatus_to_exitcode(status) if pid else None
+        # the template has gone first, and its workers with it
+        return -signal.SIGKILL if self._template is None or not child.pid else None
+
+    def _judge(self, child: Child, status: int) -> None:
+        """A worker has ended: what it worked on is answered, and it is replaced unless that would not help."""
+        if child is self._template:
+            self._template = None
+        else:
+            self._children.remove(child)
+        reason = child.killed or child.reason or told(status)
+        self._answer_for(child, reason)
+        if self._closing:
+            self._tell_when_empty()
+        elif not child.served:
+            self._closing = True
+            code = FAILED_TO_START if status in {0, -signal.SIGABRT, -signal.SIGALRM} else status
+            self._tell_end(Ending(code, reason, -status if status < 0 else None))
+        elif child.template or self._template is not None or not self._preload:
+            self.restarts += 1
+            self._say(f"Worker {child.pid} has ended ({reason}); another one is started")
+            did_nothing = child.exec_ms == float("inf") and not child.template
+            self._loop.call_later(RESTART_S if did_nothing else 0, self._start_one)
+
+    def _answer_for(self, child: Child, reason: str) -> None:
+        """The request that it had begun gets an error; those that it was sent ahead are done by another."""
+        if child.work:
+            self._application.fail(child.work.popleft(), reason)
+        self._queue.extendleft(reversed(child.work))
+        child.work.clear()
+        self._dispatch()
+
+    def _tell_when_empty(self) -> None:
+        if not self._everyone():
+            self._tell_end(Ending(0, ""))
+
+
+def _answer(head: Head, body: bytes) -> Answer:
+    _, status, content_type, failed, exec_ms, headers, with_ids = head
+    return Answer(status, body, content_type, failed=failed, exec_ms=exec_ms, headers=headers, with_ids=with_ids)
+
+
+def _s(seconds: float) -> str:
+    return f"{seconds:.1f} s"

@@ -1,0 +1,113 @@
+"""The supervisor's own process: listening sockets, signals, and the end of the service."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import Callable, Sequence
+
+from mldeploy_serving.http.application import Application
+from mldeploy_serving.http.connection import Connection
+from mldeploy_serving.settings import Settings
+from mldeploy_serving.supervisor.ending import Ending
+from mldeploy_serving.supervisor.output import Output
+from mldeploy_serving.supervisor.pool import Pool
+from mldeploy_serving.supervisor.spawning import Spawned
+
+DRAIN_S = 30.0
+STOP_GRACE_S = 2.0
+
+
+class Service:
+    """A service from its start to its end.
+
+    Args:
+        settings: Its settings.
+        listeners: Its listening sockets.
+        output: Where its output goes.
+        init_timeout: Seconds that `init()` may take; 0 is for ever.
+    """
+
+    def __init__(
+        self, settings: Settings, listeners: Sequence[socket.socket], output: Output, init_timeout: float
+    ) -> None:
+        self._settings = settings
+        self._listeners = listeners
+        self._output = output
+        self._init_timeout = init_timeout
+        self._application = Application(settings, output.write)
+        self._servers: list[asyncio.AbstractServer] = []
+        self._stopping: signal.Signals | None = None
+
+    def run(self, first: Spawned, spawn: Callable[[], Spawned]) -> Ending:
+        """Serve until the end.
+
+        Args:
+            first: The first worker, which has been started.
+            spawn: Starts another one.
+        """
+        loop = _new_loop()
+        asyncio.set_event_loop(loop)
+        self._ended: asyncio.Future[Ending] = loop.create_future()
+        try:
+            return loop.run_until_complete(self._serve(first, spawn))
+        finally:
+            self._application.flush_log()
+            self._output.copy()
+
+    async def _serve(self, first: Spawned, spawn: Callable[[], Spawned]) -> Ending:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop, number)
+        if self._output.pipe is not None:
+            os.set_blocking(self._output.pipe[0], False)
+            loop.add_reader(self._output.pipe[0], self._output.copy)
+        application = self._application
+        self._pool = Pool(self._settings, spawn, application, self._output.say, self._init_timeout, self._end)
+        for listener in self._listeners:
+            listener.setblocking(False)
+            self._servers.append(await loop.create_server(lambda: Connection(application), sock=listener, backlog=2048))
+        await self._pool.start(first)
+        ending = await self._ended
+        self._output.copy()
+        self._output.say(f"The worker has ended with exit code {ending.exit_code}: {ending.reason}")
+        return ending
+
+    def _stop(self, received: signal.Signals) -> None:
+        """Answer what is under way, then end."""
+        if self._stopping is not None:
+            if received is signal.SIGINT:  # whoever types Ctrl-C again does not want to wait
+                self._pool.kill()
+                self._end(Ending(-signal.SIGKILL, f"stopped by {self._stopping.name}", signal.SIGKILL))
+            return
+        self._stopping = received
+        self._output.say(f"Stopping: {received.name}")
+        for server in self._servers:
+            server.close()
+        if not self._pool.ready:
+            self._close_pool()
+            return
+        asyncio.get_running_loop().call_later(DRAIN_S, self._close_pool)
+        self._application.drain(self._close_pool)
+
+    def _close_pool(self) -> None:
+        asyncio.get_running_loop().call_later(STOP_GRACE_S, self._pool.kill)
+        self._pool.close()
+
+    def _end(self, ending: Ending) -> None:
+        if self._ended.done():
+            return
+        if self._stopping is not None and ending.exit_code == 0:
+            ending = Ending(0, f"stopped by {self._stopping.name}")
+        self._ended.set_result(ending)
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+    return loop
