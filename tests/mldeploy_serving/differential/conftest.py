@@ -27,6 +27,7 @@ HERE = Path(__file__).parent
 OFFICIAL = HERE.parents[2] / ".tools" / "azmlinfsrv" / "bin" / "python"
 CONTRACTS = ("v1", "compatible")
 PATIENCE_S = 30.0
+AHEAD = 2  # groups whose servers start while another's are asked
 
 # Values that no two answers have in common: what they have to look like, and what stands for them.
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
@@ -57,7 +58,8 @@ class Reply:
     def comparable(self) -> Reply:
         """The same without what the official server says of itself, and with signs for values that always vary."""
         kept = [(name, _settled(name, value)) for name, value in self.headers if not _of_gunicorn(name, value)]
-        return Reply(self.status, self.reason, tuple(sorted(kept, key=lambda each: each[0].lower())), self.body)
+        # in capitals there, except for gunicorn's own errors (difference `reason-phrase`)
+        return Reply(self.status, self.reason.casefold(), tuple(sorted(kept, key=lambda each: each[0].lower())), self.body)
 
 
 def _of_gunicorn(name: str, value: str) -> bool:
@@ -194,6 +196,7 @@ class Server:
     def __init__(self, folder: Path, command: list[str], variables: Mapping[str, str]) -> None:
         self.folder = folder
         self.log_file = folder.with_name(f"{folder.name}.log")
+        self.was_healthy = False
         foreign = ("AML_", "AZUREML_", "MLDEPLOY_", "WORKER_", "SERVICE_", "SCORING_")
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
         with socket.create_server(("127.0.0.1", 0), backlog=64) as listener, self.log_file.open("wb") as log:
@@ -228,11 +231,14 @@ class Server:
         return False
 
     def wait_until_healthy(self) -> None:
+        if self.was_healthy:
+            return
         deadline = time.monotonic() + PATIENCE_S
         while not self.healthy():
             assert self.process.poll() is None, self.log()
             assert time.monotonic() < deadline, f"not healthy in {PATIENCE_S} s:\n{self.log()}"
             time.sleep(0.01)
+        self.was_healthy = True
 
     def stop(self) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -274,17 +280,22 @@ class Starter:
         return self._start([sys.executable, "-m", "mldeploy_serving", "--fd", "{fd}", *flags], files, variables)
 
     def pair(self, group: Group, contract: str) -> tuple[Server, Server]:
-        """The official server and ours for a group, healthy."""
-        wanted = {
-            (group.name, "official"): lambda: self.official(group.files, group.variables),
-            (group.name, contract): lambda: self.ours(group.files, {**group.variables, "MLDEPLOY_CONTRACT": contract}),
-        }
-        new = {key: start() for key, start in wanted.items() if key not in self._shared}
-        for key, server in new.items():
+        """The official server and ours for a group, healthy; those of the groups after it are started meanwhile."""
+        names = list(groups())
+        at = names.index(group.name)
+        for name in names[at : at + 1 + AHEAD]:
+            self._begin(groups()[name], contract)
+        official, ours = self._shared[group.name, "official"], self._shared[group.name, contract]
+        for server in (official, ours):
             server.wait_until_healthy()
-            self._shared[key] = server
-        official, ours = (self._shared[key] for key in wanted)
         return official, ours
+
+    def _begin(self, group: Group, contract: str) -> None:
+        if (group.name, "official") not in self._shared:
+            self._shared[group.name, "official"] = self.official(group.files, group.variables)
+        if (group.name, contract) not in self._shared:
+            variables = {**group.variables, "MLDEPLOY_CONTRACT": contract}
+            self._shared[group.name, contract] = self.ours(group.files, variables)
 
     def _start(self, command: list[str], files: Mapping[str, str], variables: Mapping[str, str]) -> Server:
         folder = self._root / str(len(self._servers))
