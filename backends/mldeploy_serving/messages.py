@@ -21,7 +21,7 @@ class Request:
 
     Attributes:
         headers: Names in lower case and values, as they came and in their order.
-        fields: The same as a dict; of a repeated header the last one.
+        fields: The same as a dict; the values of a repeated header are joined by commas.
         begun: `time.perf_counter()` when it was complete.
         verdict: The answer where it is known without looking further (broken HTTP, too large).
         answered: Nobody waits for `run()` any more: timed out, or the client is gone.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import inspect
 import json
 from collections.abc import Callable
@@ -10,8 +11,6 @@ from urllib.parse import parse_qsl
 
 from mldeploy_serving.entry.script import Script
 from mldeploy_serving.messages import Answer, Request, refusal
-
-_FORMS = {b"application/x-www-form-urlencoded", b"multipart/form-data"}
 
 
 class Refused(Exception):
@@ -56,12 +55,20 @@ def _text(request: Request) -> str:
     """All of the body, undecoded otherwise; of a form there is nothing left, as forms were parsed on the way in."""
     if request.method == b"GET":
         return json.dumps(_query(request))
-    if request.mimetype in _FORMS:
+    if _is_form(request):
         return ""
     try:
         return request.body.decode()
     except UnicodeDecodeError as error:
         raise Refused(400, f"Input cannot be decoded as UTF-8: {error}") from None
+
+
+def _is_form(request: Request) -> bool:
+    """Whether it can be parsed as one; of several parts nothing is known without what stands between them."""
+    mimetype = request.mimetype
+    if mimetype == b"multipart/form-data":
+        return b"boundary=" in request.fields[b"content-type"].lower()
+    return mimetype == b"application/x-www-form-urlencoded"
 
 
 def _body_object(request: Request) -> dict[str, Any]:
@@ -91,10 +98,19 @@ def _pick(parameters: tuple[inspect.Parameter, ...], values: dict[str, Any]) -> 
     return arguments
 
 
+def _as_sent(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeDecodeError)
+    return "".join(f"%{byte:02X}" for byte in error.object[error.start : error.end]), error.end
+
+
+_AS_SENT = "mldeploy.as_sent"  # for bytes that are not UTF-8
+codecs.register_error(_AS_SENT, _as_sent)
+
+
 def _query(request: Request) -> dict[str, Any]:
     """`?a=1&b=[1,2]&c=x&c=y` is `{"a": 1, "b": [1, 2], "c": ["x", "y"]}`."""
     found: dict[str, list[Any]] = {}
-    pairs = parse_qsl(request.query.decode("latin-1"), keep_blank_values=True, errors="replace")
+    pairs = parse_qsl(request.query.decode("latin-1"), keep_blank_values=True, errors=_AS_SENT)
     for name, text in pairs:
         found.setdefault(name, []).append(_value(text))
     return {name: values[0] if len(values) == 1 else values for name, values in found.items()}

@@ -17,6 +17,8 @@ from werkzeug.wrappers import Request as WerkzeugRequest
 from mldeploy_serving.contract.arguments import header_names
 from mldeploy_serving.messages import Request
 
+_SECURE = ((b"x-forwarded-proto", b"https"), (b"x-forwarded-protocol", b"ssl"), (b"x-forwarded-ssl", b"on"))
+_BELIEVED = {"127.0.0.1", "::1"}
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 raw_requested = False
@@ -38,6 +40,12 @@ class AMLRequest(WerkzeugRequest):
         return cls(_environ(request))
 
 
+def _scheme(request: Request) -> str:
+    """What a proxy on this machine says that its client spoke; gunicorn believes only those, too."""
+    secure = any(request.fields.get(name) == value for name, value in _SECURE)
+    return "https" if secure and request.peer in _BELIEVED else "http"
+
+
 def _environ(request: Request) -> dict[str, Any]:
     """A WSGI environment (PEP 3333)."""
     target = request.path + (b"?" + request.query if request.query else b"")
@@ -54,7 +62,7 @@ def _environ(request: Request) -> dict[str, Any]:
         "SERVER_PROTOCOL": f"HTTP/{request.http_version}",
         "REMOTE_ADDR": request.peer,
         "wsgi.version": (1, 0),
-        "wsgi.url_scheme": "http",
+        "wsgi.url_scheme": _scheme(request),
         "wsgi.input": io.BytesIO(request.body),
         "wsgi.input_terminated": True,  # the body is all there, chunked or not
         "wsgi.errors": sys.stderr,

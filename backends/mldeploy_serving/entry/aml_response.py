@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -60,6 +61,8 @@ def to_answer(response: Response, exec_ms: float) -> Answer:
     """
     if response.status_code >= 500:
         response.headers["x-ms-run-function-failed"] = "True"
+    if not response.is_streamed:
+        response.make_sequence()  # its length is known then
     finished = response.get_wsgi_headers({})  # of the request nothing is looked at for relative locations
     headers = tuple(
         (name.encode("latin-1"), value.encode("latin-1"))
@@ -67,9 +70,11 @@ def to_answer(response: Response, exec_ms: float) -> Answer:
         if name.lower() not in _SERVERS_OWN
     )
     chunks = _chunks(response)
-    if "Content-Length" not in finished and response.status_code not in _WITHOUT_BODY:
-        return Answer(response.status_code, b"", None, exec_ms=exec_ms, headers=headers, chunks=chunks)
-    return Answer(response.status_code, b"".join(chunks), None, exec_ms=exec_ms, headers=headers)
+    if "Content-Length" in finished or response.status_code in _WITHOUT_BODY:
+        return Answer(response.status_code, b"".join(chunks), None, exec_ms=exec_ms, headers=headers)
+    first = list(itertools.islice(chunks, 1))  # what fails at once can still be answered otherwise
+    chunks = itertools.chain(first, chunks)
+    return Answer(response.status_code, b"", None, exec_ms=exec_ms, headers=headers, chunks=chunks)
 
 
 def _chunks(response: Response) -> Iterator[bytes]:

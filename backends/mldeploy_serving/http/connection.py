@@ -132,7 +132,7 @@ class Connection(asyncio.Protocol):
         request = self._incoming
         if request is not None and not request.method:  # what follows a chunked body is no header
             self._head_size += len(name) + len(value)
-            request.headers.append((name.lower(), value))
+            request.headers.append((name.lower(), value.rstrip(b" \t")))  # the parser keeps blanks at the end
 
     def on_headers_complete(self) -> None:
         """The head is complete; the body may follow."""
@@ -142,7 +142,10 @@ class Connection(asyncio.Protocol):
         request.method = parser.get_method()
         request.http_version = parser.get_http_version()
         request.keep_alive = parser.should_keep_alive()
-        request.fields = fields = dict(request.headers)
+        fields = dict(request.headers)
+        if len(fields) < len(request.headers):
+            fields = _joined(request.headers)
+        request.fields = fields
         request.path, request.query = _split(self._target)
         if self._head_size + len(self._target) > HEAD_LIMIT_BYTES:
             self._refuse(refusal(431, "The headers are too large.", with_ids=False))
@@ -278,5 +281,18 @@ def _split(target: bytes) -> tuple[bytes, bytes]:
     """
     if not target.startswith(b"/") and b"://" in target:
         target = b"/" + target.split(b"://", 1)[1].partition(b"/")[2]
-    path, _, query = target.partition(b"?")
-    return path, query.partition(b"#")[0]
+    path, _, query = target.partition(b"#")[0].partition(b"?")
+    return path, query
+
+
+def _joined(headers: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """Headers by name, with the values of a repeated one joined as CGI does it.
+
+    Examples:
+        >>> _joined([(b"traceid", b"a"), (b"host", b"h"), (b"traceid", b"b")])
+        {b'traceid': b'a,b', b'host': b'h'}
+    """
+    fields: dict[bytes, bytes] = {}
+    for name, value in headers:
+        fields[name] = b"%s,%s" % (fields[name], value) if name in fields else value
+    return fields

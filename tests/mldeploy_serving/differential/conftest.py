@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -58,8 +58,24 @@ class Reply:
     def comparable(self) -> Reply:
         """The same without what the official server says of itself, and with signs for values that always vary."""
         kept = [(name, _settled(name, value)) for name, value in self.headers if not _of_gunicorn(name, value)]
-        # in capitals there, except for gunicorn's own errors (difference `reason-phrase`)
-        return Reply(self.status, self.reason.casefold(), tuple(sorted(kept, key=lambda each: each[0].lower())), self.body)
+        kept.sort(key=lambda each: each[0].lower())
+        # reasons are in capitals there, except those of gunicorn's own errors (difference `reason-phrase`)
+        return Reply(self.status, self.reason.casefold(), tuple(kept), self.body)
+
+    def has(
+        self,
+        status: int | None = None,
+        reason: str | None = None,
+        headers: Mapping[str, str | None] | None = None,
+        contains: str = "",
+    ) -> bool:
+        """Whether it is what `differences.yaml` says of an answer."""
+        return (
+            status in {None, self.status}
+            and reason in {None, self.reason}
+            and all(self.header(name) == value for name, value in (headers or {}).items())
+            and contains.encode() in self.body
+        )
 
 
 def _of_gunicorn(name: str, value: str) -> bool:
@@ -79,7 +95,7 @@ class Asked:
 
     method: str = "POST"
     target: str = "/score"
-    headers: tuple[tuple[str, str], ...] = ()
+    headers: Sequence[tuple[str, str]] = ()
     body: bytes | None = None
     chunked: bool = False
 
@@ -130,6 +146,9 @@ class Difference:
     """`official` and `here`: what the answers that show it have: `status`, `contains`."""
     held_by: str | None
     """The test that shows it, where no row can."""
+
+    def is_shown_by(self, official: Reply, ours: Reply) -> bool:
+        return official.has(**self.answers["official"]) and ours.has(**self.answers["here"])
 
 
 @cache
@@ -342,6 +361,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize(("group", "row", "contract"), cases)
     if "difference" in metafunc.fixturenames:
         metafunc.parametrize("difference", [pytest.param(each, id=each.id) for each in differences().values()])
+
+
+@pytest.fixture(scope="session")
+def scripts() -> dict[str, Group]:
+    """The groups of `rows/`, by name."""
+    return groups()
+
+
+@pytest.fixture(scope="session")
+def asking() -> type[Asked]:
+    return Asked
 
 
 @pytest.fixture(scope="session")
