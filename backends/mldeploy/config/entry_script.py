@@ -55,14 +55,23 @@ def _tree(path: Path) -> ast.Module:
             warnings.simplefilter("ignore")  # of the user's own code: under `-W error` they would refuse it
             return ast.parse(path.read_bytes(), filename=str(path))
     except SyntaxError as error:
-        text = (error.text or "").rstrip()
         raise UserErrorException(
             f"The entry script is not Python: {error.msg}",
             where=f"{path}:{error.lineno}" if error.lineno else str(path),
-            reason=text.strip(),
+            reason=_pointed_at(error),
         ) from None
     except (ValueError, RecursionError, MemoryError) as error:  # null bytes; nesting that the parser cannot take
         raise UserErrorException(f"The entry script is not Python: {error}", where=str(path)) from None
+
+
+def _pointed_at(error: SyntaxError) -> str:
+    """The line, and below it carets where it is wrong."""
+    text = (error.text or "").rstrip()
+    if not text or not error.offset:
+        return text.strip()
+    indent = len(text) - len(text.lstrip())
+    width = (error.end_offset or 0) - error.offset if error.end_lineno == error.lineno else 1
+    return f"{text.strip()}\n{' ' * (error.offset - 1 - indent)}{'^' * max(1, width)}"
 
 
 def _missing(tree: ast.Module) -> list[str]:

@@ -96,7 +96,7 @@ def _workspace_options() -> list[click.Parameter]:
 
 
 class Verb(click.Command):
-    """A command whose function returns its result as JSON values.
+    """A command whose function returns its result as JSON values, or a function that gives it.
 
     Args:
         columns: The keys that `-o table` shows.
@@ -127,6 +127,8 @@ class Verb(click.Command):
         with shown(given["verbose"], given["only_show_errors"]) as report:
             ctx.obj = Call(where, report)
             result = super().invoke(ctx)
+        if callable(result):  # what writes by itself, when the steps have been shown
+            result = result()
         columns = self._columns
         if given["query"] and result is not None:
             result, columns = given["query"].search(result), ()

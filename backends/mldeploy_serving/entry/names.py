@@ -54,6 +54,11 @@ _ORIGIN = "mldeploy_serving"
 def install() -> None:
     """Make the names importable in this process."""
     sys.meta_path.insert(0, _Finder(ALWAYS))
+    fill_in()
+
+
+def fill_in() -> None:
+    """Make importable what is not there: all that a script is to find beside another scoring server."""
     sys.meta_path.append(_Finder(WHERE_ABSENT))
     sys.meta_path.append(_Refuser())
 

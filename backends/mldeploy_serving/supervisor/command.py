@@ -7,7 +7,7 @@ import errno
 import os
 import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -20,12 +20,15 @@ LOOPBACK = "127.0.0.1"
 DEFAULT_PORT = 5001
 BACKLOG = 1024
 
+Serve = Callable[[argparse.Namespace, Output], Ending]
 
-def main(arguments: Sequence[str] | None = None) -> int:
+
+def main(arguments: Sequence[str] | None = None, serve: Serve | None = None) -> int:
     """Run the service until it ends.
 
     Args:
         arguments: Command line without the program; None takes this process's own.
+        serve: What runs it; None is this package's own server.
 
     Returns:
         The worker's exit code; 3 where it failed to start, 128 + N where signal N killed it.
@@ -41,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.exit_file and not options.exit_file.parent.is_dir():
         parser.error(f"the exit file {options.exit_file} cannot be written: its folder does not exist")
     try:
-        ending = _serve(options, output)
+        ending = (serve or _serve)(options, output)
     except StartError as error:
         output.say(str(error), "E")
         ending = Ending(FAILED_TO_START, str(error))
@@ -51,20 +54,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _serve(options: argparse.Namespace, output: Output) -> Ending:
-    variables = _variables(options)
+    variables = variables_of(options)
     settings = Settings.read(variables)
-    listeners = [_listener(options)]
-    if settings.health_port:
-        listeners.append(_bound(options.host, settings.health_port))
-    for listener in listeners:
-        output.say(f"Listening on http://{_place(*listener.getsockname()[:2])}")
+    listeners = listen(options, settings.health_port, output)
     init_timeout = options.init_timeout or 0
     another = partial(spawn, variables, None if output.pipe is None else output.pipe[1], init_timeout)
     first = another()
     # while it starts
     from mldeploy_serving.supervisor.service import Service
 
-    return Service(settings, listeners, output, init_timeout).run(first, another)
+    return Service(settings, listeners, output, init_timeout, reloads=options.reload).run(first, another)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -86,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
         help="origins, with commas between them, that browsers may call from [AML_CORS_ORIGINS]",
     )
     add("--debug-port", "--debug_port", type=_port, help="wait there for a debugger, by debugpy [AZUREML_DEBUG_PORT]")
+    add("--reload", action="store_true", help="load the script again when it, or a Python file beside it, changes")
     add("--log-file", type=Path, help="the workers' stdout and stderr go there; 10 MB, then FILE.1 to FILE.3")
     add("--exit-file", type=Path, help="how the service ended is written there, as JSON")
     add("--init-timeout", type=_seconds, help="seconds that init() may take [no limit]")
@@ -110,6 +110,22 @@ def _place(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def listen(options: argparse.Namespace, health_port: int | None, output: Output) -> list[socket.socket]:
+    """The listening sockets: the service's, and the second one where there is one.
+
+    Raises:
+        StartError: An address cannot be listened on.
+    """
+    if options.reload and settings.worker_preload:
+        raise StartError("--reload does not go with WORKER_PRELOAD")
+    listeners = [_listener(options)]
+    if health_port:
+        listeners.append(_bound(options.host, health_port))
+    for listener in listeners:
+        output.say(f"Listening on http://{_place(*listener.getsockname()[:2])}")
+    return listeners
+
+
 def _listener(options: argparse.Namespace) -> socket.socket:
     if options.fd is None:
         return _bound(options.host, options.port)
@@ -132,7 +148,7 @@ def _bound(host: str, port: int) -> socket.socket:
         raise StartError(f"cannot listen on {_place(host, port)}: {error.strerror}") from error
 
 
-def _variables(options: argparse.Namespace) -> dict[str, str]:
+def variables_of(options: argparse.Namespace) -> dict[str, str]:
     """The workers' environment: this process's, with what flags say."""
     variables = dict(os.environ)
     said = {

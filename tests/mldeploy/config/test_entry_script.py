@@ -51,11 +51,11 @@ def test_what_is_missing_is_named(write: Write, text: str, names: str) -> None:
     assert caught.value.where == "score.py"
 
 
-def test_a_syntax_error_has_its_line_and_text(write: Write) -> None:
+def test_a_syntax_error_has_its_line_and_points_at_it(write: Write) -> None:
     with pytest.raises(UserErrorException, match="is not Python") as caught:
-        check_entry_script(write("score.py", "def init():\n    pass\n    def run(data: return 1\n"))
+        check_entry_script(write("score.py", "def init():\n    pass\n    rows = (1,\n"))
     assert caught.value.where == "score.py:3"
-    assert caught.value.reason == "def run(data: return 1"
+    assert caught.value.reason == "rows = (1,\n       ^"
 
 
 def test_warnings_about_the_users_code_are_not_errors(write: Write) -> None:
