@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,6 +47,23 @@ def serving_python() -> Path:
     from mldeploy.packaging.environments import install, resolve
 
     return install(resolve(None, NoLocks()))
+
+
+@pytest.fixture(scope="session")
+def official_python() -> Path:
+    """The interpreter of an environment that has the official server too."""
+    from mldeploy.config.harness import ServingSettings
+    from mldeploy.packaging.environments import install, resolve
+
+    return install(resolve(None, NoLocks(), besides=ServingSettings(serving="azmlinfsrv").requirements))
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port that nothing listens on at the moment."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
 
 
 @pytest.fixture

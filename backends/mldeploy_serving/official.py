@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _serve(options: Namespace, output: Output) -> Ending:
-    if getattr(options, "reload", False) or options.debug_port:
+    if options.reload or options.debug_port:
         raise StartError("--reload and --debug-port are flags of mldeploy's own server")
     variables = command.variables_of(options)
     settings = Settings.read(variables)
