@@ -31,32 +31,36 @@ class Unpacker:
     Examples:
         >>> unpacker = Unpacker()
         >>> frame = pack(("answer", 200), 2) + b"ok"
-        >>> list(unpacker.feed(frame[:10])), list(unpacker.feed(frame[10:]))
+        >>> unpacker.feed(frame[:10]), unpacker.feed(frame[10:])
         ([], [(('answer', 200), b'ok')])
     """
 
     def __init__(self) -> None:
         self._received = bytearray()
 
-    def feed(self, data: bytes) -> Iterator[tuple[Head, bytes]]:
+    def feed(self, data: bytes) -> list[tuple[Head, bytes]]:
         """The frames that are complete with `data`."""
-        if self._received:
-            self._received += data
-            data = bytes(self._received) if len(self._received) >= self.needed else b""
-            if not data:
-                return
-            self._received.clear()
-        at = 0
-        while len(data) - at >= _SIZES.size:
+        received = self._received
+        if received:
+            received += data
+            if len(received) < self.needed:
+                return []
+            data = bytes(received)
+            received.clear()
+        frames = []
+        at, size = 0, len(data)
+        while size - at >= _SIZES.size:
             head_size, body_size = _SIZES.unpack_from(data, at)
             head_end = at + _SIZES.size + head_size
             end = head_end + body_size
-            if len(data) < end:
+            if size < end:
                 break
-            yield marshal.loads(data[at + _SIZES.size : head_end]), data[head_end:end]  # noqa: S302 - from our own
+            head = marshal.loads(data[at + _SIZES.size : head_end])  # noqa: S302 - it is from our own other end
+            frames.append((head, data[head_end:end]))
             at = end
-        if at < len(data):
-            self._received += data[at:]
+        if at < size:
+            received += data[at:]
+        return frames
 
     @property
     def needed(self) -> int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -28,28 +29,25 @@ class Request:
         peer: The client's address.
     """
 
-    __slots__ = (
-        *("answered", "begun", "body", "client_request_id", "connection", "fields", "headers", "http_version"),
-        *("keep_alive", "method", "ms_request_id", "path", "peer", "query", "request_id", "verdict"),
-    )
+    # defaults stand in the class: a request is made twice for every answer
+    method = b""
+    path = b""
+    query = b""
+    http_version = "1.1"
+    fields: Mapping[bytes, bytes] = MappingProxyType({})
+    body = b""
+    keep_alive = False
+    begun = 0.0
+    request_id = b""
+    ms_request_id = b""
+    client_request_id = b""
+    verdict: Answer | None = None
+    answered = False
+    peer = ""
 
     def __init__(self, connection: Connection | None = None) -> None:
         self.connection = connection
-        self.method = b""
-        self.path = b""
-        self.query = b""
-        self.http_version = "1.1"
         self.headers: list[tuple[bytes, bytes]] = []
-        self.fields: dict[bytes, bytes] = {}
-        self.body = b""
-        self.keep_alive = False
-        self.begun = 0.0
-        self.request_id = b""
-        self.ms_request_id = b""
-        self.client_request_id = b""
-        self.verdict: Answer | None = None
-        self.answered = False
-        self.peer = ""
 
     @property
     def mimetype(self) -> bytes:

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Protocol
 from urllib.parse import unquote_to_bytes
@@ -16,11 +15,13 @@ from urllib.parse import unquote_to_bytes
 from mldeploy_serving.http import metrics, swagger
 from mldeploy_serving.http.connection import Connection
 from mldeploy_serving.http.cors import Cors
+from mldeploy_serving.http.request_ids import RequestIds
 from mldeploy_serving.http.request_log import RequestLog
 from mldeploy_serving.messages import HTML, Answer, Request, refusal
 from mldeploy_serving.settings import Settings
 
 ID_LIMIT = 100
+_CLIENT_ID = b"x-ms-client-request-id"
 FLUSH_S = 0.01
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -75,15 +76,18 @@ class Application:
         self.available = False
         self.draining = False
         self._scorer: Scorer | None = None
+        self._shut = _STARTING
         self._raw = False
         self._documents: dict[str, bytes] = {}
         self._connections: set[Connection] = set()
+        self._ids = RequestIds()
         self._log = RequestLog(write, settings.request_log)
         self._metrics = metrics.Metrics() if settings.metrics else None
         self._methods = {**_METHODS, **_METRICS} if settings.metrics else _METHODS
         self._contract = settings.contract
         self._cors = Cors(settings.cors_origins)
         self._version = settings.server_version.encode("latin-1", "replace")
+        self._starts: dict[tuple[int, bytes | None, bool | None, bool], bytes] = {}
         self._date_second = 0
         self._date = b""
         self._when_drained: Callable[[], None] = _nothing
@@ -100,6 +104,14 @@ class Application:
         self._raw = raw
         self._documents = documents
         self.available = True
+
+    def shut(self, reason: str, waiting: Iterable[Request]) -> None:
+        """There will be no worker for a while: requests are refused with the reason, those that wait too."""
+        self.available = False
+        self._scorer = None
+        self._shut = refusal(503, reason)
+        for request in waiting:
+            self.finish(request, self._shut)
 
     def drain(self, when_done: Callable[[], None]) -> None:
         """Answer what is under way, take nothing new, and call `when_done` when no connection is left."""
@@ -142,7 +154,7 @@ class Application:
     def _dispatch(self, path: bytes, request: Request) -> Answer | None:
         scorer = self._scorer
         if scorer is None:
-            return _STARTING
+            return self._shut
         if path == b"/score":
             return self._score(scorer, request)
         if request.method == b"OPTIONS":
@@ -167,17 +179,16 @@ class Application:
         text = self._metrics.text(in_flight=scorer.in_flight, queued=scorer.queued, restarts=scorer.restarts)
         return Answer(200, text, metrics.CONTENT_TYPE)
 
-    @staticmethod
-    def _identify(request: Request) -> Answer | None:
+    def _identify(self, request: Request) -> Answer | None:
         """Settle the three ids: the request's own, and the client's in its old and new spelling."""
         fields = request.fields
         request_id = fields.get(b"x-request-id")
         if request_id is None:
-            request_id = str(uuid.uuid4()).encode()
+            request_id = self._ids.next()
         elif len(request_id) > ID_LIMIT:
             return refusal(431, f"x-request-id must not exceed {ID_LIMIT} characters")
         request.request_id = request_id
-        client = fields.get(b"x-ms-client-request-id", b"")
+        client = fields.get(_CLIENT_ID, b"")
         old = fields.get(b"x-ms-request-id", b"")
         if old:
             client = client or old
@@ -201,9 +212,8 @@ class Application:
         request.answered = True
         last = self.draining or not request.keep_alive
         body = b"" if request.method == b"HEAD" else answer.body
-        head = self._head(request, answer, last)
+        _connection(request).answer(self._head(request, answer, last), body, last=last)
         self._note(request, answer, error)
-        _connection(request).answer(head, body, last=last)
 
     def fail(self, request: Request, reason: str) -> None:
         """The worker has ended while it had this request."""
@@ -243,27 +253,24 @@ class Application:
         if not answer.with_ids or request.path == b"/":
             return
         took = time.perf_counter() - request.begun
-        if self._log.add(request, answer, took * 1000):
+        if self._log.add(request, answer, took):
             asyncio.get_running_loop().call_later(FLUSH_S, self._log.flush)
         if self._metrics is not None and request.path == b"/score":
             self._metrics.add(answer, took, error)
 
     def _head(self, request: Request, answer: Answer, last: bool) -> bytes:
         status = answer.status
-        parts = [b"HTTP/1.1 %d %s\r\nDate: %s\r\n" % (status, _reason(status), self._today())]
+        parts = [self._start(status, answer.content_type, answer.failed, answer.with_ids), self._today()]
         add = parts.append
         if last:
             add(b"Connection: close\r\n")
         elif request.http_version == "1.0":
             add(b"Connection: keep-alive\r\n")
-        if answer.content_type is not None:
-            add(b"Content-Type: %s\r\n" % answer.content_type)
-        if status >= 200 and status not in {204, 304}:
+        if answer.chunks is None and status >= 200 and status not in {204, 304}:
             add(b"Content-Length: %d\r\n" % len(answer.body))
-        if answer.failed is not None:
-            add(b"x-ms-run-function-failed: True\r\n" if answer.failed else b"x-ms-run-function-failed: False\r\n")
-        for header in answer.headers:
-            add(b"%s: %s\r\n" % header)
+        for name, value in answer.headers:
+            if name.lower() != _CLIENT_ID or not request.client_request_id:  # the client's own is said below
+                add(b"%s: %s\r\n" % (name, value))
         if answer.exec_ms is not None:
             add(b"x-ms-run-fn-exec-ms: %.3f\r\n" % answer.exec_ms)
         if answer.with_ids:
@@ -271,10 +278,23 @@ class Application:
         add(b"\r\n")
         return b"".join(parts)
 
+    def _start(self, status: int, content_type: bytes | None, failed: bool | None, with_ids: bool) -> bytes:
+        """What many answers begin with, made once."""
+        key = (status, content_type, failed, with_ids)
+        start = self._starts.get(key)
+        if start is None:
+            start = b"HTTP/1.1 %d %s\r\n" % (status, _REASONS.get(status, "Unknown").encode())
+            if content_type is not None:
+                start += b"Content-Type: %s\r\n" % content_type
+            if failed is not None:
+                start += b"x-ms-run-function-failed: %s\r\n" % str(failed).encode()
+            if with_ids and self._version:
+                start += b"x-ms-server-version: %s\r\n" % self._version
+            self._starts[key] = start
+        return start
+
     def _add_shared(self, request: Request, add: Callable[[bytes], None]) -> None:
         self._cors.add(request, add)
-        if self._version:
-            add(b"x-ms-server-version: %s\r\n" % self._version)
         if request.request_id:
             add(b"x-request-id: %s\r\n" % request.request_id)
         if request.ms_request_id:
@@ -289,7 +309,7 @@ class Application:
         second = int(time.time())
         if second != self._date_second:
             self._date_second = second
-            self._date = _http_date(second)
+            self._date = b"Date: %s\r\n" % _http_date(second)
         return self._date
 
     def flush_log(self) -> None:
@@ -312,10 +332,6 @@ def _http_date(seconds: int) -> bytes:
 def _connection(request: Request) -> Connection:
     assert request.connection is not None
     return request.connection
-
-
-def _reason(status: int) -> bytes:
-    return _REASONS.get(status, "Unknown").encode()
 
 
 def _nothing() -> None:

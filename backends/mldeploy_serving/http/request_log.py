@@ -6,12 +6,43 @@ import json
 import os
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 from mldeploy_serving.messages import Answer, Request
 
 
+class Entry(NamedTuple):
+    """What is told of a request; of its target only the path.
+
+    Args:
+        time: Of its answer, in seconds since the epoch.
+        took_s: Seconds from the complete request to its answer.
+        request_id: Its own id.
+        client_request_id: The client's; empty where it sent none.
+        method: Its method.
+        path: Its path.
+        request_bytes: Size of its body.
+        status: What was answered.
+        failed: The answer's `x-ms-run-function-failed`.
+        run_ms: Milliseconds that `run()` took, where it came back.
+        response_bytes: Size of the answer's body.
+    """
+
+    time: float
+    took_s: float
+    request_id: bytes
+    client_request_id: bytes
+    method: bytes
+    path: bytes
+    request_bytes: int
+    status: int
+    failed: bool | None
+    run_ms: float | None
+    response_bytes: int
+
+
 class RequestLog:
-    """The lines of requests.
+    """The lines of requests; they are formatted when they are written, so that no answer waits for it.
 
     Args:
         write: Takes whole lines.
@@ -21,59 +52,65 @@ class RequestLog:
     def __init__(self, write: Callable[[bytes], None], form: str) -> None:
         self._write = write
         self._line = _json if form == "json" else _text
-        self._pending: list[str] = []
-        self._second = 0
-        self._stamp = ""
+        self._pending: list[Entry] = []
 
-    def add(self, request: Request, answer: Answer, took_ms: float) -> bool:
-        """Keep a line.
+    def add(self, request: Request, answer: Answer, took_s: float) -> bool:
+        """Keep what is told of a request.
 
         Args:
-            request: What was asked; of its target only the path is told.
+            request: What was asked.
             answer: What was answered.
-            took_ms: Milliseconds from the complete request to its answer.
+            took_s: Seconds from the complete request to its answer.
 
         Returns:
             Whether it is the first one, so that a flush has to be planned.
         """
-        now = time.time()
-        second = int(now)
-        if second != self._second:
-            self._second = second
-            self._stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(second))
-        stamp = f"{self._stamp},{int((now - second) * 1000):03d}"
-        self._pending.append(self._line(stamp, request, answer, took_ms))
+        self._pending.append(
+            Entry(
+                *(time.time(), took_s, request.request_id, request.client_request_id, request.method, request.path),
+                *(len(request.body), answer.status, answer.failed, answer.exec_ms, len(answer.body)),
+            )
+        )
         return len(self._pending) == 1
 
     def flush(self) -> None:
         """Write what there is."""
         if self._pending:
-            lines, self._pending = self._pending, []
-            self._write("".join(lines).encode("utf-8", "backslashreplace"))
+            entries, self._pending = self._pending, []
+            self._write("".join(map(self._line, entries)).encode("utf-8", "backslashreplace"))
 
 
-_PID = os.getpid()
-
-
-def _text(stamp: str, request: Request, answer: Answer, took_ms: float) -> str:
+def _text(entry: Entry) -> str:
+    day_time, milliseconds = _stamp(entry.time, " ")
     return (
-        f"{stamp} I [{_PID}] mldeploy - {request.request_id.decode('latin-1')} {request.method.decode('latin-1')} "
-        f"{request.path.decode('latin-1')} {answer.status} {took_ms:.3f}ms {len(answer.body)}\n"
+        f"{day_time},{milliseconds:03d} I [{os.getpid()}] mldeploy - {_str(entry.request_id)} {_str(entry.method)} "
+        f"{_str(entry.path)} {entry.status} {entry.took_s * 1000:.3f}ms {entry.response_bytes}\n"
     )
 
 
-def _json(stamp: str, request: Request, answer: Answer, took_ms: float) -> str:
+def _json(entry: Entry) -> str:
+    day_time, milliseconds = _stamp(entry.time, "T")
     line = {
-        "time": f"{stamp.replace(' ', 'T').replace(',', '.')}Z",
-        "request_id": request.request_id.decode("latin-1"),
-        "client_request_id": request.client_request_id.decode("latin-1") or None,
-        "method": request.method.decode("latin-1"),
-        "path": request.path.decode("latin-1"),
-        "status": answer.status,
-        "failed": answer.failed,
-        "duration_ms": round(took_ms, 3),
-        "run_ms": None if answer.exec_ms is None else round(answer.exec_ms, 3),
-        "request_bytes": len(request.body),
-        "response_bytes": len(answer.body),
+        "time": f"{day_time}.{milliseconds:03d}Z",
+        "request_id": _str(entry.request_id),
+        "client_request_id": _str(entry.client_request_id) or None,
+        "method": _str(entry.method),
+        "path": _str(entry.path),
+        "status": entry.status,
+        "failed": entry.failed,
+        "duration_ms": round(entry.took_s * 1000, 3),
+        "run_ms": None if entry.run_ms is None else round(entry.run_ms, 3),
+        "request_bytes": entry.request_bytes,
+        "response_bytes": entry.response_bytes,
     }
     return json.dumps(line) + "\n"
+
+
+def _stamp(seconds: float, between: str) -> tuple[str, int]:
+    now = time.gmtime(seconds)
+    day_time = f"{now[0]}-{now[1]:02d}-{now[2]:02d}{between}{now[3]:02d}:{now[4]:02d}:{now[5]:02d}"
+    return day_time, int(seconds % 1 * 1000)
+
+
+def _str(text: bytes) -> str:
+    return text.decode("latin-1")

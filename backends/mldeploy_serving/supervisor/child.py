@@ -44,6 +44,7 @@ class Child(asyncio.Protocol):
         reason: Why it ends, in its own words.
         status: Its exit code, or minus the signal that killed it; None while it runs.
         killed: Why the supervisor has ended it.
+        retired: It has an old script: it ends with what it works on.
     """
 
     def __init__(self, owner: Owner, pid: int) -> None:
@@ -59,6 +60,7 @@ class Child(asyncio.Protocol):
         self.reason = ""
         self.status: int | None = None
         self.killed = ""
+        self.retired = False
         self._owner = owner
         self._unpacker = Unpacker()
         self._transport: asyncio.Transport = cast(asyncio.Transport, None)

@@ -56,6 +56,8 @@ def main(arguments: Sequence[str] | None = None, serve: Serve | None = None) -> 
 def _serve(options: argparse.Namespace, output: Output) -> Ending:
     variables = variables_of(options)
     settings = Settings.read(variables)
+    if options.reload and settings.worker_preload:
+        raise StartError("--reload does not go with WORKER_PRELOAD")
     listeners = listen(options, settings.health_port, output)
     init_timeout = options.init_timeout or 0
     another = partial(spawn, variables, None if output.pipe is None else output.pipe[1], init_timeout)
@@ -116,8 +118,6 @@ def listen(options: argparse.Namespace, health_port: int | None, output: Output)
     Raises:
         StartError: An address cannot be listened on.
     """
-    if options.reload and settings.worker_preload:
-        raise StartError("--reload does not go with WORKER_PRELOAD")
     listeners = [_listener(options)]
     if health_port:
         listeners.append(_bound(options.host, health_port))
@@ -135,9 +135,14 @@ def _listener(options: argparse.Namespace) -> socket.socket:
             listener.close()
             raise OSError(errno.EINVAL, "it is a socket that does not listen")
     except OSError as error:
-        raise StartError(f"cannot listen on file descriptor {options.fd}: {error.strerror}") from error
+        raise StartError(f"cannot listen on file descriptor {options.fd}: {_told(error)}") from error
     os.set_inheritable(options.fd, False)
     return listener
+
+
+def _told(error: OSError) -> str:
+    """Without what `socket.create_server` adds to it."""
+    return (error.strerror or str(error)).partition(" (while")[0]
 
 
 def _bound(host: str, port: int) -> socket.socket:
@@ -145,7 +150,7 @@ def _bound(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
-        raise StartError(f"cannot listen on {_place(host, port)}: {error.strerror}") from error
+        raise StartError(f"cannot listen on {_place(host, port)}: {_told(error)}") from error
 
 
 def variables_of(options: argparse.Namespace) -> dict[str, str]:

@@ -44,6 +44,7 @@ class Pool:
         application: Where answers go.
         say: Writes a line to the log.
         init_timeout: Seconds that `init()` may take; 0 is for ever.
+        reloads: A script that cannot be loaded does not end the service: it waits for `reload`.
         ended: Called when the service has to end: a worker could not start, or all have ended after `close`.
     """
 
@@ -54,6 +55,7 @@ class Pool:
         application: Application,
         say: Callable[[str], None],
         init_timeout: float,
+        reloads: bool,
         ended: Callable[[Ending], None],
     ) -> None:
         self.restarts = 0
@@ -61,6 +63,7 @@ class Pool:
         self._application = application
         self._say = say
         self._init_timeout = init_timeout
+        self._reloads = reloads
         self._tell_end = ended
         self._wanted = settings.worker_count
         self._preload = settings.worker_preload
@@ -116,6 +119,20 @@ class Pool:
 
     def _everyone(self) -> list[Child]:
         return [*self._children, *([self._template] if self._template else ())]
+
+    def reload(self) -> None:
+        """The script has changed: workers that have the old one end with what they work on, new ones are started."""
+        self._say("The sources have changed: the script is loaded again")
+        if not self._children:
+            for _ in range(self._wanted):
+                self._start_one()
+        for child in self._children:
+            child.retired = True
+            self._set_unready(child)
+            if not child.served:
+                child.signal(signal.SIGKILL)
+            elif not child.work:
+                child.close()
 
     # requests
 
@@ -198,20 +215,26 @@ class Pool:
         if kind == "answer":
             answer = _answer(head, body)
             child.exec_ms = answer.exec_ms or 0.0
-            self._application.finish(child.advance(), answer)
+            self._application.finish(self._advance(child), answer)
             self._dispatch()
         elif kind == "begin":
             self._application.begin(child.work[0], _answer(head, b""))
         elif kind == "chunk":
             self._application.send(child.work[0], body)
         elif kind in {"end", "broken"}:
-            self._application.end(child.advance(), complete=kind == "end")
+            self._application.end(self._advance(child), complete=kind == "end")
             self._dispatch()
         elif kind == "done":
-            child.advance()
+            self._advance(child)
             self._dispatch()
         else:
             self._hear(child, *head)
+
+    def _advance(self, child: Child) -> Request:
+        request = child.advance()
+        if child.retired and not child.work:
+            child.close()
+        return request
 
     def _hear(self, child: Child, kind: str, *said: Any) -> None:
         """What a worker, or the template of workers, tells about itself."""
@@ -310,6 +333,11 @@ class Pool:
         self._answer_for(child, reason)
         if self._closing:
             self._tell_when_empty()
+        elif child.retired:
+            self._start_one()
+        elif not child.served and self._reloads:
+            self._application.shut(f"The script cannot be served: {reason}", self._queue)
+            self._queue.clear()
         elif not child.served:
             self._closing = True
             code = FAILED_TO_START if status in {0, -signal.SIGABRT, -signal.SIGALRM} else status

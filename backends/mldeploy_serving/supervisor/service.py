@@ -14,6 +14,7 @@ from mldeploy_serving.settings import Settings
 from mldeploy_serving.supervisor.ending import Ending
 from mldeploy_serving.supervisor.output import Output
 from mldeploy_serving.supervisor.pool import Pool
+from mldeploy_serving.supervisor.sources import Sources
 from mldeploy_serving.supervisor.spawning import Spawned
 
 DRAIN_S = 30.0
@@ -28,15 +29,23 @@ class Service:
         listeners: Its listening sockets.
         output: Where its output goes.
         init_timeout: Seconds that `init()` may take; 0 is for ever.
+        reloads: The script is loaded again when a source file changes.
     """
 
     def __init__(
-        self, settings: Settings, listeners: Sequence[socket.socket], output: Output, init_timeout: float
+        self,
+        settings: Settings,
+        listeners: Sequence[socket.socket],
+        output: Output,
+        init_timeout: float,
+        *,
+        reloads: bool = False,
     ) -> None:
         self._settings = settings
         self._listeners = listeners
         self._output = output
         self._init_timeout = init_timeout
+        self._reloads = reloads
         self._application = Application(settings, output.write)
         self._servers: list[asyncio.AbstractServer] = []
         self._stopping: signal.Signals | None = None
@@ -65,15 +74,26 @@ class Service:
             os.set_blocking(self._output.pipe[0], False)
             loop.add_reader(self._output.pipe[0], self._output.copy)
         application = self._application
-        self._pool = Pool(self._settings, spawn, application, self._output.say, self._init_timeout, self._end)
+        self._pool = Pool(
+            *(self._settings, spawn, application, self._output.say),
+            *(self._init_timeout, self._reloads, self._end),
+        )
         for listener in self._listeners:
             listener.setblocking(False)
             self._servers.append(await loop.create_server(lambda: Connection(application), sock=listener, backlog=2048))
         await self._pool.start(first)
+        watching = loop.create_task(self._watch_sources()) if self._reloads else None
         ending = await self._ended
+        if watching:
+            watching.cancel()
         self._output.copy()
         self._output.say(f"The worker has ended with exit code {ending.exit_code}: {ending.reason}")
         return ending
+
+    async def _watch_sources(self) -> None:
+        root = self._settings.app_root
+        script = root / self._settings.entry_script
+        await Sources({root, script.parent}, self._pool.reload).watch()
 
     def _stop(self, received: signal.Signals) -> None:
         """Answer what is under way, then end."""
