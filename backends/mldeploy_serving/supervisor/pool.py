@@ -73,6 +73,7 @@ class Pool:
         self._loop = asyncio.get_running_loop()
         self._children: list[Child] = []
         self._template: Child | None = None
+        self._passed_on: deque[Child] = deque()  # what the template has not yet told to have forked
         self._queue: deque[Request] = deque()
         self._watching = False
         self._closing = False
@@ -170,7 +171,7 @@ class Pool:
         waits = [self._look_at(child, now - child.since) for child in self._children if child.work]
         limits = [each for each in (self._timeout_s, self._worker_timeout_s) if each]
         if waits or self._queue:
-            self._loop.call_later(min(*waits, *limits, *limits), self._watch)
+            self._loop.call_later(min([*waits, *limits]), self._watch)
         else:
             self._watching = False
 
@@ -197,6 +198,7 @@ class Pool:
         self._say(f"{request.request_id.decode('latin-1')} Scoring timeout after {timeout_ms} ms")
         answer = refusal(500, f"Scoring timeout after {timeout_ms} ms", failed=True)
         self._application.finish(request, answer, "timeout")
+        request.body = b""  # it may be large, and run() may take its time
         child.signal(signal.SIGALRM)
 
     def _replace(self, child: Child, reason: str) -> None:
@@ -247,7 +249,7 @@ class Pool:
             for _ in range(self._wanted - len(self._children)):
                 self._start_one()
         elif kind == "forked":
-            next(each for each in self._children if not each.pid).pid = said[0]
+            self._passed_on.popleft().pid = said[0]
         elif kind == "ended":
             for each in self._children:
                 if each.pid == said[0]:
@@ -286,6 +288,7 @@ class Pool:
             near, far = socket.socketpair()
             child = await self._adopt(Spawned(0, near))
             self._children.append(child)
+            self._passed_on.append(child)
             self._template.pass_on(far)
 
     def _end_init(self, child: Child) -> None:
@@ -327,6 +330,7 @@ class Pool:
         """A worker has ended: what it worked on is answered, and it is replaced unless that would not help."""
         if child is self._template:
             self._template = None
+            self._passed_on.clear()
         else:
             self._children.remove(child)
         reason = child.killed or child.reason or told(status)

@@ -6,7 +6,9 @@ import asyncio
 import os
 import signal
 import socket
+import traceback
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from mldeploy_serving.http.application import Application
 from mldeploy_serving.http.connection import Connection
@@ -68,6 +70,7 @@ class Service:
 
     async def _serve(self, first: Spawned, spawn: Callable[[], Spawned]) -> Ending:
         loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._say_error)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop, number)
         if self._output.pipe is not None:
@@ -89,6 +92,11 @@ class Service:
         self._output.copy()
         self._output.say(f"The worker has ended with exit code {ending.exit_code}: {ending.reason}")
         return ending
+
+    def _say_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        told = "" if error is None else "\n" + "".join(traceback.format_exception(error)).rstrip()
+        self._output.say(f"The scoring server itself has failed: {context['message']}{told}", "E")
 
     async def _watch_sources(self) -> None:
         root = self._settings.app_root

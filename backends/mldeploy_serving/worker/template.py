@@ -5,6 +5,7 @@ What `init()` has loaded is then in memory once, and a worker that has to be rep
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import socket
@@ -33,6 +34,7 @@ def fork_workers(channel: Channel) -> Channel | None:
                 channel.send(("ended", pid, status))
 
     signal.signal(signal.SIGCHLD, bury)
+    gc.freeze()  # what init() has made is not written to, and so not copied, by collections in the workers
     LOGGER.info("Process %d has called init() and forks the workers", os.getpid())
     channel.send(("template",))
     while True:
