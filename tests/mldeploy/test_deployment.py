@@ -18,8 +18,10 @@ from typing import Any
 
 import psutil
 import pytest
+import requests
 
-from mldeploy import InferenceConfig, LocalWebservice, Model, Webservice, Workspace
+from mldeploy import Environment, InferenceConfig, LocalWebservice, Model, Webservice, Workspace
+from mldeploy.config.harness import ServingSettings
 from mldeploy.errors import ComputeTargetException, UserErrorException, WebserviceException
 from mldeploy.events import Event, StateChanged, Step
 from mldeploy.targets.local import LocalTarget
@@ -563,3 +565,66 @@ def test_the_local_target_keeps_the_protocol() -> None:
 
     target: Target = LocalTarget()
     assert target_for("LOCAL").name == target.name
+
+
+ENVIRON = """
+import os
+
+def init():
+    pass
+
+def run(name):
+    return os.environ.get(name)  # None is answered as {}
+"""
+
+
+def test_the_environments_own_variables_hold_until_a_setting_is_said(workspace: Workspace, script: Path) -> None:
+    script.write_text(ENVIRON)
+    environment = Environment("with variables")
+    environment.environment_variables = {"WORKER_COUNT": "2", "SCORING_TIMEOUT_MS": "7000", "MLDEPLOY_NAN": "null"}
+    config = InferenceConfig(str(script), environment=environment)
+    service = Model.deploy(workspace, "echo", [], config, serving=ServingSettings(scoring_timeout_ms=8000))
+    assert isinstance(service, LocalWebservice)
+    service.wait_for_deployment()
+    assert service.run("WORKER_COUNT") == "2"
+    assert service.run("SCORING_TIMEOUT_MS") == "8000"
+    assert service.run("MLDEPLOY_NAN") == "null"
+    assert service.run("MLDEPLOY_CONTRACT") == {}
+    assert service.serialize()["serving"] == {"scoring_timeout_ms": 8000}
+    service.update(wait=True)
+    assert service.run("SCORING_TIMEOUT_MS") == "8000"
+    assert service.run("MLDEPLOY_NAN") == "null"
+
+
+@pytest.mark.usefixtures("official_python")
+def test_the_official_server_the_whole_way(workspace: Workspace, model: Model, script: Path) -> None:
+    script.write_text(SCRIPT)
+    official = ServingSettings(serving="azmlinfsrv", worker_count=2)
+    service = deployed(workspace, script, models=[model], serving=official)
+    service.wait_for_deployment()
+    assert requests.get(f"http://localhost:{service.port}/", timeout=20).headers["Server"] == "gunicorn"
+    assert service.run({"data": [1, 2]}) == {"model": "forty-two", "rows": [1, 2]}
+    deadline = time.monotonic() + 20
+    while service.get_logs().count("ready for serving traffic") < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    digest = service.serialize()["packageDigest"]
+    service.reload(wait=True)
+    assert requests.get(f"http://localhost:{service.port}/", timeout=20).headers["Server"] == "gunicorn"
+    assert service.serialize()["packageDigest"] == digest
+    assert service.serialize()["serving"] == {"serving": "azmlinfsrv", "worker_count": 2}
+    service.delete()
+    assert children() == set()
+    ours = deployed(workspace, script, models=[model])
+    assert ours.serialize()["packageDigest"] != digest
+
+
+@pytest.mark.usefixtures("official_python")
+def test_why_the_official_server_does_not_start(workspace: Workspace, script: Path) -> None:
+    script.write_text("def init():\n    raise OSError('no weights here')\n\ndef run(data):\n    return data\n")
+    service = deployed(workspace, script, serving=ServingSettings(serving="azmlinfsrv"))
+    with pytest.raises(WebserviceException, match=r"OSError: no weights here \(score.py, line 2\)"):
+        service.wait_for_deployment()
+    assert service.error is not None
+    assert service.error["exitCode"] == 3
+    assert children() == set()

@@ -142,7 +142,10 @@ class Webservice:
         return recorded_order(self.workspace, self._look()[0]).inference_config.environment
 
     def serialize(self) -> dict[str, Any]:
-        """The service as JSON values, under the keys v1's command line printed (C §5.1)."""
+        """The service as JSON values, under the keys v1's command line printed (C §5.1).
+
+        `serving` is ours: what was said of the scoring server's settings.
+        """
         record, seen = self._look()
         return {
             "computeType": record.compute_type,
@@ -155,6 +158,7 @@ class Webservice:
             "packageDigest": record.package_digest,
             "properties": dict(record.properties),
             "scoringUri": seen.scoring_uri,
+            "serving": {name: value for name, value in record.serving.items() if name != "timeout"},
             "state": seen.state,
             "swaggerUri": seen.swagger_uri,
             "tags": dict(record.tags),
