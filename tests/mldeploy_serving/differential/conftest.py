@@ -98,9 +98,13 @@ class Asked:
     headers: Sequence[tuple[str, str]] = ()
     body: bytes | None = None
     chunked: bool = False
+    sent: bytes | None = None
+    """All of it, where it is not to be put together."""
 
     def encoded(self) -> bytes:
         """As it goes over the wire."""
+        if self.sent is not None:
+            return self.sent
         lines = [f"{self.method} {self.target} HTTP/1.1", "Host: here"]
         lines += [f"{name}: {value}" for name, value in self.headers]
         body = self.body or b""
@@ -186,6 +190,8 @@ def _read(path: Path) -> Iterator[Group]:
 
 
 def _row(name: str, said: dict[str, Any]) -> Row:
+    if "sent" in said:
+        return Row(name, Asked(sent=_joined(said["sent"]).encode("latin-1")), said.get("differs"), said.get("ours"))
     method, _, target = _joined(said.get("request", "POST /score")).partition(" ")
     headers: list[tuple[str, str]] = []
     kind = said.get("type", "application/json" if method == "POST" else False)
@@ -258,6 +264,10 @@ class Server:
             assert time.monotonic() < deadline, f"not healthy in {PATIENCE_S} s:\n{self.log()}"
             time.sleep(0.01)
         self.was_healthy = True
+
+    def wait(self) -> int:
+        """Its exit code."""
+        return self.process.wait(PATIENCE_S)
 
     def stop(self) -> None:
         with contextlib.suppress(ProcessLookupError):
