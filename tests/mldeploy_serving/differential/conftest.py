@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -245,7 +245,7 @@ class Server:
         with socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE_S) as connection:
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it may answer before all is sent
                 connection.sendall(data)
-            return receive(connection, method)
+            return _receive(connection, method)
 
     def ask(self, asked: Asked) -> Reply:
         return self.send(asked.encoded(), asked.method)
@@ -275,7 +275,7 @@ class Server:
         self.process.wait(PATIENCE_S)
 
 
-def receive(connection: socket.socket, method: str = "POST") -> Reply:
+def _receive(connection: socket.socket, method: str = "POST") -> Reply:
     """One answer."""
     response = http.client.HTTPResponse(connection, method=method)
     try:
@@ -290,6 +290,8 @@ def receive(connection: socket.socket, method: str = "POST") -> Reply:
 
 class Starter:
     """Starts servers; all are stopped at the end of the session, and those of a group are started once."""
+
+    official_python = OFFICIAL
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -381,7 +383,14 @@ def scripts() -> dict[str, Group]:
 
 @pytest.fixture(scope="session")
 def asking() -> type[Asked]:
+    """To make requests of."""
     return Asked
+
+
+@pytest.fixture(scope="session")
+def receive() -> Callable[..., Reply]:
+    """Reads one answer from a connection; its second argument is the request's method, if it is not POST."""
+    return _receive
 
 
 @pytest.fixture(scope="session")
