@@ -93,6 +93,24 @@ def test_azureml_defaults_is_filled_and_brings_inference_schema(
     assert resolved.notices == tuple(told.notices().splitlines())
 
 
+@pytest.mark.parametrize(("pin", "version"), [("", "2.0"), ("azureml-inference-server-http<2", "1.0")])
+def test_what_another_scoring_server_needs_is_resolved_with_the_rest(
+    wheels: Any, locks: Any, described: Any, told: Any, pin: str, version: str
+) -> None:
+    """A version that the user asks for holds, though our own server fills that requirement."""
+    for number in ("1.0", "2.0"):
+        wheels.wheel("azureml_inference_server_http", number)
+    environment = described("azureml-defaults", pin)
+    besides = ("azureml-inference-server-http",)
+    resolved = resolve(environment, locks, besides=besides, report=told)
+    assert f"azureml-inference-server-http=={version} " in resolved.lock
+    assert "inference-schema==1.0" in resolved.lock
+    assert "filled" not in told.notices()
+    assert resolve(None, locks, besides=besides).digest != resolve(None, locks).digest != resolved.digest
+    python = install(resolved)
+    assert run(python, "import azureml_inference_server_http as it; print(it.VERSION)") == version
+
+
 def test_an_unchanged_environment_is_resolved_once_whatever_is_released(
     wheels: Any, locks: Any, described: Any, told: Any
 ) -> None:
