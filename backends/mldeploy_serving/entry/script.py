@@ -64,7 +64,13 @@ def load(settings: Settings) -> Script:
         if not callable(getattr(module, name, None)):
             raise StartError(f"User script at {path} does not have a {name}() function defined.")
     LOGGER.info("Found user script at %s", path)
-    return _check(module.init, module.run)
+    return _check(module.init, _behind_a_driver(module).run)
+
+
+def _behind_a_driver(module: ModuleType) -> ModuleType:
+    """The module whose `run` counts: SDK v1 put scripts of its own around those of users, and said so in this name."""
+    driven = getattr(module, "driver_module", None)
+    return driven if isinstance(driven, ModuleType) and hasattr(driven, "run") else module
 
 
 def start(script: Script) -> None:

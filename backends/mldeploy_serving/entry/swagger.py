@@ -46,6 +46,7 @@ def documents(run: Callable[..., Any], settings: Settings) -> dict[str, bytes]:
 
 
 def _users_own(app_root: Path, files: tuple[str, ...]) -> Any:
+    """The first that is there and says anything."""
     for name in files:
         path = app_root / name
         if path.is_file():
@@ -53,8 +54,9 @@ def _users_own(app_root: Path, files: tuple[str, ...]) -> Any:
                 document = json.loads(path.read_bytes())
             except ValueError as error:
                 raise StartError(f"{path} is not JSON: {error}") from error
-            LOGGER.info("Loaded the swagger document %s", path)
-            return document
+            if document:
+                LOGGER.info("Loaded the swagger document %s", path)
+                return document
     return None
 
 
