@@ -94,7 +94,7 @@ def wanted(
     if "serving" in checked:
         from mldeploy.config.harness import ServingSettings
 
-        ServingSettings.checked(checked, "settings")
+        ServingSettings.checked(checked, "the scoring server's settings")
     return Wanted(inference_config, models, deployment_config, name, cast(Scope, scope), timeout, checked, folder)
 
 

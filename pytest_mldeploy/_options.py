@@ -104,7 +104,8 @@ class Options:
 
         names = [name for name, setting in SETTINGS.items() if setting.serving]
         values = {name: self._said(name, mark.get(name), file.get(name)) for name in names}
-        return ServingSettings.checked({name: value for name, value in values.items() if value is not None}, "settings")
+        heard = {name: value for name, value in values.items() if value is not None}
+        return ServingSettings.checked(heard, "the scoring server's settings")
 
     @functools.cached_property
     def file(self) -> Said:

@@ -76,4 +76,4 @@ def serving(chosen: Mapping[str, Any]) -> ServingSettings:
     from mldeploy.config.harness import ServingSettings
 
     said_of_it = {name: value for name, value in chosen.items() if SETTINGS[name].serving and value is not None}
-    return ServingSettings.checked(said_of_it, "settings")
+    return ServingSettings.checked(said_of_it, "the scoring server's settings")

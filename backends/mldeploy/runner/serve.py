@@ -24,7 +24,7 @@ import click
 
 from mldeploy.errors import UserErrorException, WebserviceException
 from mldeploy.events import Notice
-from mldeploy.runner._options import FILE, without_none
+from mldeploy.runner._options import FILE
 from mldeploy.runner._settings import SERVING, serving, setting_flags, settings
 from mldeploy.runner._verbs import Call, Verb
 
@@ -174,16 +174,9 @@ def _words(flag: str, value: object) -> list[str]:
 def _variables(config: InferenceConfig, how: ServingSettings, health_port: int | None) -> dict[str, str]:
     folder = config.source_directory_path or config.entry_script_path.parent
     own = {} if config.environment is None else config.environment.environment_variables
-    return without_none(
-        {
-            **os.environ,
-            **own,
-            "AML_APP_ROOT": str(folder),
-            # the official server's switch, spelled as it is there
-            "SEPERATE_HEALTH_ENDPOINT": "true" if health_port else own.get("SEPERATE_HEALTH_ENDPOINT"),
-            **how.variables(),
-        }
-    )
+    # the official server's switch for its second port, spelled as it is there
+    health = {"SEPERATE_HEALTH_ENDPOINT": "true"} if health_port else {}
+    return {**os.environ, **own, "AML_APP_ROOT": str(folder), **health, **how.variables()}
 
 
 @dataclass(frozen=True)
