@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from mldeploy_serving import memory
 from mldeploy_serving.http.application import Application
 from mldeploy_serving.http.connection import Connection
 from mldeploy_serving.settings import Settings
@@ -59,6 +60,7 @@ class Service:
             first: The first worker, which has been started.
             spawn: Starts another one.
         """
+        memory.keep_freed()
         loop = _new_loop()
         asyncio.set_event_loop(loop)
         self._ended: asyncio.Future[Ending] = loop.create_future()

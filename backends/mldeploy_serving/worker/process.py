@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import NoReturn
 
+from mldeploy_serving import memory
 from mldeploy_serving.channel import Channel
 from mldeploy_serving.entry import names, script, swagger
 from mldeploy_serving.settings import Settings, StartError
@@ -36,6 +37,7 @@ def main(arguments: Sequence[str]) -> NoReturn:
     end = socket.socket(fileno=int(arguments[0]))
     end.set_inheritable(False)
     lifeline.die_with(int(arguments[1]), end)
+    memory.keep_freed()
     names.install()
     channel = Channel(end)
     try:

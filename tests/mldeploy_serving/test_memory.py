@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import platform
+import sys
+from pathlib import Path
+
+import pytest
+
+glibc = pytest.mark.skipif(
+    sys.platform != "linux" or platform.libc_ver()[0] != "glibc", reason="only glibc's allocator is told anything"
+)
+REQUESTS = 20
+LARGE = b'"' + b"x" * 1_000_000 + b'"'
+
+
+def _page_faults(pid: int) -> int:
+    """Minor ones, so far: field 10 of proc_pid_stat(5)."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[7])
+
+
+@glibc
+def test_memory_of_large_requests_is_not_mapped_anew_for_each(serve):
+    service = serve("def init(): pass\ndef run(data): return len(data)\n")
+    pids = (service.process.pid, service.worker_pid())
+    for _ in range(REQUESTS):
+        assert service.post(LARGE).json() == len(LARGE)
+    before = [_page_faults(pid) for pid in pids]
+    for _ in range(REQUESTS):
+        service.post(LARGE)
+    faults = [_page_faults(pid) - so_far for pid, so_far in zip(pids, before, strict=True)]
+    assert max(faults) < 50 * REQUESTS  # 1 MB has 256 pages
