@@ -201,6 +201,39 @@ class Connection(asyncio.Protocol):
         else:
             self._next()
 
+    def begin(self, head: bytes, *, last: bool) -> None:
+        """Begin an answer whose body comes in pieces, each by `send`, until `end`.
+
+        In HTTP/1.1 they are chunks; in 1.0 the end of the connection is the end of the body.
+
+        Args:
+            head: Status line and headers, with the empty line at their end; without Transfer-Encoding.
+            last: Close the connection afterwards.
+        """
+        request = self.current
+        assert request is not None
+        self._chunked = request.http_version != "1.0"
+        self._bodiless = request.method == b"HEAD"
+        self._last = last or not self._chunked
+        if self._chunked:
+            head = head[:-2] + b"Transfer-Encoding: chunked\r\n\r\n"
+        self._transport.write(head)
+
+    def send(self, chunk: bytes) -> None:
+        """Send a piece of the body."""
+        if not chunk or self._bodiless:  # an empty chunk would be the end
+            return
+        self._transport.write(b"%x\r\n%s\r\n" % (len(chunk), chunk) if self._chunked else chunk)
+
+    def end(self) -> None:
+        """That was all of the body."""
+        self.answer(b"0\r\n\r\n" if self._chunked and not self._bodiless else b"", b"", last=self._last)
+
+    def abort(self) -> None:
+        """Close at once: the request under way has no answer, or none to its end."""
+        self.current = None
+        self._transport.abort()
+
     def close(self) -> None:
         """Close a connection on which nothing is under way."""
         self._transport.close()
