@@ -3,8 +3,12 @@ from __future__ import annotations
 import platform
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.mldeploy_serving.conftest import Serve
 
 glibc = pytest.mark.skipif(
     sys.platform != "linux" or platform.libc_ver()[0] != "glibc", reason="only glibc's allocator is told anything"
@@ -19,7 +23,7 @@ def _page_faults(pid: int) -> int:
 
 
 @glibc
-def test_memory_of_large_requests_is_not_mapped_anew_for_each(serve):
+def test_memory_of_large_requests_is_not_mapped_anew_for_each(serve: Serve) -> None:
     service = serve("def init(): pass\ndef run(data): return len(data)\n")
     pids = (service.process.pid, service.worker_pid())
     for _ in range(REQUESTS):
