@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from tests.mldeploy_serving.differential.conftest import Asked, Difference, Group, Starter
 
-EXAMPLES = int(os.environ.get("MLDEPLOY_EXAMPLES", "40"))
+EXAMPLES = int(os.environ.get("MLDEPLOY_EXAMPLES", "60"))
 # those that a request, and not a row's script, decides
 DECIDED_BY_REQUESTS = ("misfit", "unreadable", "broken-http", "brackets-in-a-query")
 SCRIPTS = ("ids", "numpy", "rawhttp", "standard", "undecorated")
