@@ -89,6 +89,13 @@ def test_server_header(servers: Starter, scripts: dict[str, Group], asking: type
     assert (official.header("Server"), ours.header("Server")) == ("gunicorn", None)
 
 
+def test_date(servers: Starter, scripts: dict[str, Group]) -> None:
+    official, ours = servers.pair(scripts["undecorated"], "v1")
+    assert official.send(b"garbage\r\n\r\n").header("Date") is None
+    assert ours.send(b"garbage\r\n\r\n").header("Date") is not None
+    assert official.send(SCORE).header("Date") is not None
+
+
 def test_health_under_load(servers: Starter, pipes: list[str], receive: Receive) -> None:
     for start, pipe, answers in zip((servers.official, servers.ours), pipes, (False, True), strict=True):
         script = WAITING.format(name="run", parameter="data", pipe=pipe, other="init", other_parameter="")
