@@ -162,18 +162,24 @@ def test_the_log_reads_on_over_rotated_files(tmp_path: Path) -> None:
     assert process.logs(tmp_path, 5) == "2\n3\n4\n5\n6\n"
 
 
-@pytest.mark.parametrize("victim", ["supervisor", "worker", "group"])
+@pytest.mark.parametrize("victim", ["supervisor", "group"])
 def test_killed_from_outside_nothing_stays_and_the_state_says_so(start: Callable[..., Running], victim: str) -> None:
     running = start()
     settled(running)
-    worker = next(one.pid for one in group(running) if one.pid != running.pid)
-    if victim == "group":
-        os.killpg(running.pid, signal.SIGKILL)
-    else:
-        os.kill(running.pid if victim == "supervisor" else worker, signal.SIGKILL)
+    (os.killpg if victim == "group" else os.kill)(running.pid, signal.SIGKILL)
     until(lambda: not process.observe(running).alive)
     until(lambda: group(running) == [])
     assert "killed" in process.observe(running).reason
+
+
+def test_a_killed_worker_is_replaced(start: Callable[..., Running]) -> None:
+    running = start()
+    settled(running)
+    (worker,) = (one.pid for one in group(running) if one.pid != running.pid)
+    os.kill(worker, signal.SIGKILL)
+    until(lambda: worker not in {one.pid for one in group(running)})
+    until(lambda: len(group(running)) == 2)
+    assert settled(running) == Observation(True, 200, None, "")
 
 
 def test_a_reused_pid_is_not_ours(start: Callable[..., Running]) -> None:
