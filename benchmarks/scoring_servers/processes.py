@@ -29,7 +29,13 @@ class Taken(NamedTuple):
 
 
 def taken(root: int) -> Taken:
-    """What the tree of process `root` takes now."""
+    """What the tree of process `root` takes now.
+
+    Raises:
+        SystemExit: This system does not tell.
+    """
+    if not Path("/proc/self/smaps_rollup").exists():
+        raise SystemExit("what processes take is read from /proc/PID/smaps_rollup: Linux 4.14 or later")
     pss_kb = threads = files = 0
     tree = _tree(root)
     for pid in tree:
