@@ -124,6 +124,8 @@ class Row:
     differs: str | None
     ours: str | None
     """The body of our answer, where they differ."""
+    holds: str | None
+    """The rule in `contract/table.json` that says what is answered."""
 
 
 @dataclass(frozen=True)
@@ -190,7 +192,7 @@ def _read(path: Path) -> Iterator[Group]:
 
 def _row(name: str, said: dict[str, Any]) -> Row:
     if "sent" in said:
-        return Row(name, Asked(sent=_joined(said["sent"]).encode("latin-1")), said.get("differs"), said.get("ours"))
+        return _of(name, said, Asked(sent=_joined(said["sent"]).encode("latin-1")))
     method, _, target = _joined(said.get("request", "POST /score")).partition(" ")
     headers: list[tuple[str, str]] = []
     kind = said.get("type", "application/json" if method == "POST" else False)
@@ -204,7 +206,11 @@ def _row(name: str, said: dict[str, Any]) -> Row:
     if body is None and method in {"POST", "PUT", "PATCH"}:
         body = b""
     asked = Asked(method, target, tuple(headers), body, said.get("chunked", False))
-    return Row(name, asked, said.get("differs"), said.get("ours"))
+    return _of(name, said, asked)
+
+
+def _of(name: str, said: dict[str, Any], asked: Asked) -> Row:
+    return Row(name, asked, said.get("differs"), said.get("ours"), said.get("holds"))
 
 
 def _joined(said: Any) -> str:
@@ -360,16 +366,22 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Starter]:
     starter.stop()
 
 
+def _held(row: Row) -> tuple[pytest.MarkDecorator, ...]:
+    return () if row.holds is None else (pytest.mark.holds(row.holds),)
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Every row, under both contracts; what is asked of the same servers comes together."""
-    if "row" in metafunc.fixturenames:
-        cases = [
-            pytest.param(group, row, contract, id=f"{contract}-{row.id}")
-            for group in groups().values()
-            for contract in CONTRACTS
-            for row in group.rows
-        ]
-        metafunc.parametrize(("group", "row", "contract"), cases)
+    for name in ("row", "held_row"):
+        if name in metafunc.fixturenames:
+            cases = [
+                pytest.param(group, row, contract, id=f"{contract}-{row.id}", marks=_held(row))
+                for group in groups().values()
+                for contract in CONTRACTS
+                for row in group.rows
+                if name == "row" or row.holds is not None
+            ]
+            metafunc.parametrize(("group", name, "contract"), cases)
     if "difference" in metafunc.fixturenames:
         metafunc.parametrize("difference", [pytest.param(each, id=each.id) for each in differences().values()])
 

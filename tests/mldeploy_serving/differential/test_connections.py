@@ -119,6 +119,7 @@ def test_starting(servers: Starter, pipes: list[str], receive: Receive) -> None:
         server.wait_until_healthy()
 
 
+@pytest.mark.holds("run.timeout")
 def test_timeout_on_time(servers: Starter, receive: Receive) -> None:
     script = """
 import hashlib

@@ -1,0 +1,30 @@
+"""The table of the contract is right about the official server: its column `v1`, and ours beside it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mldeploy_serving.contract.table import Table, rows
+
+if TYPE_CHECKING:
+    from tests.mldeploy_serving.differential.conftest import Group, Row, Starter
+
+# what one request and its answer do not show
+SHOWN_ELSEWHERE = {"run.timeout": "test_connections.py::test_timeout_on_time"}
+
+
+def test_row_of_the_table(servers: Starter, group: Group, held_row: Row, contract: str) -> None:
+    assert held_row.holds is not None
+    official, ours = (server.ask(held_row.asked) for server in servers.pair(group, contract))
+    assert official.status == Table("v1")[held_row.holds].status
+    assert ours.status == Table(contract)[held_row.holds].status
+    if held_row.differs == "misfit" and contract == "compatible":
+        assert json.loads(ours.body)["rule"] == held_row.holds
+
+
+@pytest.mark.parametrize("rule", [row["id"] for row in rows() if isinstance(row["v1"], int)])
+def test_every_answer_of_the_table_has_a_row(scripts: dict[str, Group], rule: str) -> None:
+    assert rule in SHOWN_ELSEWHERE or any(row.holds == rule for group in scripts.values() for row in group.rows)
