@@ -100,6 +100,21 @@ class Answer:
         self.chunks = chunks
 
 
+def by_name(headers: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """Headers by name, with the values of a repeated one joined as CGI does it.
+
+    Examples:
+        >>> by_name([(b"traceid", b"a"), (b"host", b"h"), (b"traceid", b"b")])
+        {b'traceid': b'a,b', b'host': b'h'}
+    """
+    fields = dict(headers)
+    if len(fields) < len(headers):  # rare, so that it is looked into only now
+        fields = {}
+        for name, value in headers:
+            fields[name] = b"%s,%s" % (fields[name], value) if name in fields else value
+    return fields
+
+
 def refusal(status: int, message: str, *, failed: bool = False, with_ids: bool = True) -> Answer:
     """An error in the contract's form: `{"message": …}`.
 

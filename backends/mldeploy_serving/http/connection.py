@@ -13,7 +13,7 @@ from typing import Protocol, cast
 
 import httptools
 
-from mldeploy_serving.messages import Answer, Request, refusal
+from mldeploy_serving.messages import Answer, Request, by_name, refusal
 from mldeploy_serving.settings import BODY_LIMIT_BYTES
 
 HEAD_LIMIT_BYTES = 64 * 1024
@@ -142,10 +142,7 @@ class Connection(asyncio.Protocol):
         request.method = parser.get_method()
         request.http_version = parser.get_http_version()
         request.keep_alive = parser.should_keep_alive()
-        fields = dict(request.headers)
-        if len(fields) < len(request.headers):
-            fields = _joined(request.headers)
-        request.fields = fields
+        request.fields = fields = by_name(request.headers)
         request.path, request.query = _split(self._target)
         if self._head_size + len(self._target) > HEAD_LIMIT_BYTES:
             self._refuse(refusal(431, "The headers are too large.", with_ids=False))
@@ -316,16 +313,3 @@ def _split(target: bytes) -> tuple[bytes, bytes]:
         target = b"/" + target.split(b"://", 1)[1].partition(b"/")[2]
     path, _, query = target.partition(b"#")[0].partition(b"?")
     return path, query
-
-
-def _joined(headers: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
-    """Headers by name, with the values of a repeated one joined as CGI does it.
-
-    Examples:
-        >>> _joined([(b"traceid", b"a"), (b"host", b"h"), (b"traceid", b"b")])
-        {b'traceid': b'a,b', b'host': b'h'}
-    """
-    fields: dict[bytes, bytes] = {}
-    for name, value in headers:
-        fields[name] = b"%s,%s" % (fields[name], value) if name in fields else value
-    return fields
