@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from mldeploy_serving.messages import Answer, Request
 
-_PROCESS = os.getpid()  # asking for it takes longer than all else of a line
+_PROCESS = os.getpid()
 
 
 class Entry(NamedTuple):
