@@ -109,9 +109,10 @@ def by_name(headers: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
     """
     fields = dict(headers)
     if len(fields) < len(headers):  # rare, so that it is looked into only now
-        fields = {}
+        values: dict[bytes, list[bytes]] = {}
         for name, value in headers:
-            fields[name] = b"%s,%s" % (fields[name], value) if name in fields else value
+            values.setdefault(name, []).append(value)
+        return {name: b",".join(each) for name, each in values.items()}
     return fields
 
 

@@ -12,6 +12,7 @@ from http import HTTPStatus
 from typing import Protocol
 from urllib.parse import unquote_to_bytes
 
+from mldeploy_serving.contract.table import Table
 from mldeploy_serving.http import metrics, swagger
 from mldeploy_serving.http.connection import Connection
 from mldeploy_serving.http.cors import Cors
@@ -70,6 +71,7 @@ class Application:
     Attributes:
         available: A worker could score now.
         draining: No new connections are taken, and every answer is its connection's last.
+        connections: Those that are open.
     """
 
     def __init__(self, settings: Settings, write: Callable[[bytes], None]) -> None:
@@ -79,12 +81,12 @@ class Application:
         self._shut = _STARTING
         self._raw = False
         self._documents: dict[str, bytes] = {}
-        self._connections: set[Connection] = set()
+        self.connections: set[Connection] = set()
         self._ids = RequestIds()
         self._log = RequestLog(write, settings.request_log)
         self._metrics = metrics.Metrics() if settings.metrics else None
         self._methods = {**_METHODS, **_METRICS} if settings.metrics else _METHODS
-        self._contract = settings.contract
+        self._table = Table(settings.contract)
         self._cors = Cors(settings.cors_origins)
         self._version = settings.server_version.encode("latin-1", "replace")
         self._starts: dict[tuple[int, bytes | None, bool | None, bool], bytes] = {}
@@ -117,21 +119,21 @@ class Application:
         """Answer what is under way, take nothing new, and call `when_done` when no connection is left."""
         self.draining = True
         self._when_drained = when_done
-        for connection in [each for each in self._connections if each.idle]:
+        for connection in [each for each in self.connections if each.idle]:
             connection.close()
         self._tell_when_drained()
 
     def opened(self, connection: Connection) -> None:
         """A client has connected."""
-        self._connections.add(connection)
+        self.connections.add(connection)
 
     def closed(self, connection: Connection) -> None:
         """A client is gone."""
-        self._connections.discard(connection)
+        self.connections.discard(connection)
         self._tell_when_drained()
 
     def _tell_when_drained(self) -> None:
-        if self.draining and not self._connections:
+        if self.draining and not self.connections:
             self._when_drained()
 
     def handle(self, request: Request) -> None:
@@ -219,17 +221,23 @@ class Application:
         """The worker has ended while it had this request."""
         if request.answered:
             return
-        if self._contract == "v1":  # the official server closes the connection without a word
+        rule = self._table["run.process-ends"]
+        if rule.status:
+            self.finish(request, refusal(rule.status, rule.message(reason=reason), failed=True), "worker")
+        else:  # the connection is closed without a word
             request.answered = True
             _connection(request).abort()
-        else:
-            self.finish(request, refusal(500, f"The worker has ended: {reason}.", failed=True), "worker")
+
+    def expire(self, request: Request, timeout_ms: int) -> None:
+        """The request has taken too long."""
+        rule = self._table["run.timeout"]
+        self.finish(request, refusal(rule.status, rule.message(timeout=timeout_ms), failed=True), "timeout")
 
     def begin(self, request: Request, answer: Answer) -> None:
         """Send the head of an answer whose body comes in pieces."""
         if request.answered:
             return
-        last = self.draining or not request.keep_alive
+        last = self.draining or not request.keep_alive or request.http_version == "1.0"
         self._note(request, answer, "")
         _connection(request).begin(self._head(request, answer, last), last=last)
 

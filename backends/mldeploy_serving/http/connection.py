@@ -7,8 +7,10 @@ the like are errors, after which nothing of that connection is read any more.
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections import deque
+from collections.abc import Iterable
 from typing import Protocol, cast
 
 import httptools
@@ -17,10 +19,16 @@ from mldeploy_serving.messages import Answer, Request, by_name, refusal
 from mldeploy_serving.settings import BODY_LIMIT_BYTES
 
 HEAD_LIMIT_BYTES = 64 * 1024
+# how long a client may stop in the middle of a request, or of reading an answer
+STALL_S = 60.0
 # how long a client that was refused may go on sending before it is cut off, so that it can read why
 LINGER_S = 2.0
+_LOOKS = 4  # within the time that a client may stall
+_SMALL = 4096
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _TOO_LARGE = f"The body is larger than {BODY_LIMIT_BYTES} bytes."
+_NO_BODY = (b"204", b"304")
+_ORIGIN = re.compile(rb"[^:/?#]+://[^/?#]*")
 
 
 class Application(Protocol):
@@ -41,6 +49,13 @@ class Application(Protocol):
 class Connection(asyncio.Protocol):
     """The protocol that `asyncio` drives; every method runs in the loop's thread."""
 
+    # defaults stand in the class: a connection may serve one small request only
+    _quiet = 0  # looks since something has come from the client, or gone to it
+    _unsent = 0  # bytes that the client had not read at the last look
+    _fruitless = 0  # bytes since a request began or its body last grew
+    _streaming = False  # the answer of the current request has begun
+    _replaying = False  # the parser is told again of a head that has been dealt with
+
     def __init__(self, application: Application) -> None:
         self._application = application
         self._transport: asyncio.Transport = cast(asyncio.Transport, None)
@@ -57,6 +72,21 @@ class Connection(asyncio.Protocol):
     def _start_parser(self) -> None:
         self._parser = httptools.HttpRequestParser(self)
         self._incoming: Request | None = None
+
+    def _restart_parser(self) -> None:
+        """Go on after the head of a request that wants another protocol.
+
+        The parser takes what follows for that protocol, even where it is the body: a new one is told of the body.
+        """
+        request = self._incoming
+        self._start_parser()
+        if request is None:
+            return
+        framing = next(each for each in request.headers if each[0] in {b"content-length", b"transfer-encoding"})
+        self._replaying = True
+        self._parser.feed_data(b"POST / HTTP/1.1\r\n%s: %s\r\n\r\n" % framing)
+        self._replaying = False
+        self._incoming = request
 
     @property
     def idle(self) -> bool:
@@ -80,21 +110,23 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes have come."""
+        self._quiet = 0
         begun = self._incoming
+        size = self._body_size if begun is not None else 0
         while data and not self._broken:
             try:
                 self._parser.feed_data(data)
             except httptools.HttpParserUpgrade as upgrade:
                 # no other protocol is spoken here: such a request is answered as any other
                 data = data[upgrade.args[0] :]
-                self._start_parser()
+                self._restart_parser()
             except httptools.HttpParserError as error:
-                self._refuse(refusal(400, f"The request is not valid HTTP: {error}", with_ids=False))
+                self._refuse(_invalid(error))
                 return
             else:
                 break
-        if begun is not None and self._incoming is begun and not begun.method:
-            self._limit_head(len(data))
+        if begun is not None and self._incoming is begun and self._body_size == size:
+            self._limit_fruitless(len(data))
         if self._waiting and not self._paused:
             self._paused = True
             self._transport.pause_reading()
@@ -117,10 +149,13 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         """A request begins."""
+        if self._replaying:
+            return
         self._incoming = Request(self)
         self._target = b""
         self._head_size = 0
-        self._body: list[bytes] = []
+        self._fruitless = 0
+        self._body: list[bytes | bytearray] = []
         self._body_size = 0
 
     def on_url(self, url: bytes) -> None:
@@ -131,13 +166,13 @@ class Connection(asyncio.Protocol):
         """A header."""
         request = self._incoming
         if request is not None and not request.method:  # what follows a chunked body is no header
-            self._head_size += len(name) + len(value)
+            self._head_size += len(name) + len(value) + 4
             request.headers.append((name.lower(), value.rstrip(b" \t")))  # the parser keeps blanks at the end
 
     def on_headers_complete(self) -> None:
         """The head is complete; the body may follow."""
         request, parser = self._incoming, self._parser
-        if request is None or self._broken:
+        if request is None or self._broken:  # refused, or replayed
             return
         request.method = parser.get_method()
         request.http_version = parser.get_http_version()
@@ -146,9 +181,11 @@ class Connection(asyncio.Protocol):
         request.path, request.query = _split(self._target)
         if self._head_size + len(self._target) > HEAD_LIMIT_BYTES:
             self._refuse(refusal(431, "The headers are too large.", with_ids=False))
+        elif (wrong := _unreadable(request)) is not None:
+            self._refuse(wrong)
         elif int(fields.get(b"content-length", 0)) > BODY_LIMIT_BYTES:
             self._refuse(refusal(413, _TOO_LARGE))
-        elif fields.get(b"expect", b"").lower() == b"100-continue":
+        elif fields.get(b"expect", b"").lower() == b"100-continue" and request.http_version != "1.0":
             self._expects_continue = True
             self._say_continue()
 
@@ -157,7 +194,14 @@ class Connection(asyncio.Protocol):
         if self._broken:
             return
         self._body_size += len(chunk)
-        self._body.append(chunk)
+        self._fruitless = 0
+        body = self._body
+        if not body or len(chunk) >= _SMALL:
+            body.append(chunk)
+        elif isinstance(body[-1], bytearray):  # as many objects as there are bytes would take many times the memory
+            body[-1] += chunk
+        else:
+            body.append(bytearray(chunk))
         if self._body_size > BODY_LIMIT_BYTES:
             self._body.clear()
             self._refuse(refusal(413, _TOO_LARGE))
@@ -167,10 +211,12 @@ class Connection(asyncio.Protocol):
         request = self._incoming
         if request is None or self._broken:
             return
+        if self._parser.should_upgrade() and _has_body(request):  # it follows, though the parser does not think so
+            return
         self._incoming = None
         self._expects_continue = False
         body = self._body
-        request.body = body[0] if len(body) == 1 else b"".join(body)
+        request.body = bytes(body[0]) if len(body) == 1 else b"".join(body)
         request.begun = time.perf_counter()
         self._waiting.append(request)
         self._next()
@@ -185,6 +231,9 @@ class Connection(asyncio.Protocol):
             body: What follows, already empty for HEAD.
             last: Close the connection afterwards.
         """
+        if self._streaming:  # too late for another answer; the client has to see that the one it gets is not whole
+            self.abort()
+            return
         self.current = None
         if self._transport.is_closing():
             return
@@ -192,11 +241,7 @@ class Connection(asyncio.Protocol):
             self._transport.write(head + body)
         else:
             self._transport.writelines((head, body))
-        if last:
-            self._waiting.clear()
-            self._end()
-        else:
-            self._next()
+        self._turn(last=last)
 
     def begin(self, head: bytes, *, last: bool) -> None:
         """Begin an answer whose body comes in pieces, each by `send`, until `end`.
@@ -205,31 +250,66 @@ class Connection(asyncio.Protocol):
 
         Args:
             head: Status line and headers, with the empty line at their end; without Transfer-Encoding.
-            last: Close the connection afterwards.
+            last: Close the connection afterwards; has to be true in HTTP/1.0.
         """
         request = self.current
         assert request is not None
-        self._chunked = request.http_version != "1.0"
-        self._bodiless = request.method == b"HEAD"
-        self._last = last or not self._chunked
+        self._streaming = True
+        self._last = last
+        bodiless = head[9:12] in _NO_BODY
+        self._silent = bodiless or request.method == b"HEAD"
+        self._chunked = request.http_version != "1.0" and not bodiless
         if self._chunked:
             head = head[:-2] + b"Transfer-Encoding: chunked\r\n\r\n"
         self._transport.write(head)
 
     def send(self, chunk: bytes) -> None:
         """Send a piece of the body."""
-        if not chunk or self._bodiless:  # an empty chunk would be the end
+        if not chunk or self._silent:  # an empty chunk would be the end
             return
         self._transport.write(b"%x\r\n%s\r\n" % (len(chunk), chunk) if self._chunked else chunk)
 
     def end(self) -> None:
         """That was all of the body."""
-        self.answer(b"0\r\n\r\n" if self._chunked and not self._bodiless else b"", b"", last=self._last)
+        if self._chunked and not self._silent:
+            self._transport.write(b"0\r\n\r\n")
+        self._streaming = False
+        self.current = None
+        self._turn(last=self._last)
 
     def abort(self) -> None:
         """Close at once: the request under way has no answer, or none to its end."""
+        self._streaming = False
         self.current = None
+        self._waiting.clear()
         self._transport.abort()
+
+    @property
+    def clogged(self) -> bool:
+        """Whether the client does not read as fast as it is sent to: what more it is sent is kept in memory."""
+        return self._clogged
+
+    def look(self) -> bool:
+        """See whether the client has stalled; `watch` calls this four times in the time that it may.
+
+        Returns:
+            Whether it has, and was told so or cut off.
+        """
+        unsent = self._transport.get_write_buffer_size()
+        reads_on = unsent < self._unsent
+        self._unsent = unsent
+        owes_bytes = self._incoming is not None and not self._paused and not self._expects_continue
+        if reads_on or not (owes_bytes or unsent):
+            self._quiet = 0
+            return False
+        self._quiet += 1
+        if self._quiet <= _LOOKS:
+            return False
+        if unsent:
+            self.abort()
+        else:
+            self._refuse(refusal(408, "The rest of the request did not come in time.", with_ids=False))
+        return True
 
     def close(self) -> None:
         """Close a connection on which nothing is under way."""
@@ -244,6 +324,14 @@ class Connection(asyncio.Protocol):
     def peer(self) -> str:
         """The client's address."""
         return str((self._transport.get_extra_info("peername") or ("",))[0])
+
+    def _turn(self, *, last: bool) -> None:
+        """An answer has been sent."""
+        if last:
+            self._waiting.clear()
+            self._end()
+        else:
+            self._next()
 
     def _next(self) -> None:
         """Begin requests for as long as they are answered at once; `handle` may come back here while it runs."""
@@ -274,10 +362,10 @@ class Connection(asyncio.Protocol):
             self._expects_continue = False
             self._transport.write(_CONTINUE)
 
-    def _limit_head(self, received: int) -> None:
-        """A head without an end is not collected without an end."""
-        self._head_size += received
-        if self._head_size > 2 * HEAD_LIMIT_BYTES:
+    def _limit_fruitless(self, received: int) -> None:
+        """A head, chunk extensions or trailers without an end are not read without an end."""
+        self._fruitless += received
+        if self._fruitless > 2 * HEAD_LIMIT_BYTES:
             self._refuse(refusal(431, "The headers are too large.", with_ids=False))
 
     def _refuse(self, verdict: Answer) -> None:
@@ -292,12 +380,58 @@ class Connection(asyncio.Protocol):
         self._next()
 
     def _end(self) -> None:
-        if not self._broken or self._at_end:
+        if self._at_end or not (self._broken or self._incoming):
             self._transport.close()
             return
         # Closing at once, while the client still sends, would reset the connection before it has read the answer.
+        self._broken = True
+        self._incoming = None
         self._transport.write_eof()
+        if self._paused:
+            self._paused = False
+            self._transport.resume_reading()
         asyncio.get_running_loop().call_later(LINGER_S, self._transport.abort)
+
+
+async def watch(connections: Iterable[Connection], stall_s: float = STALL_S) -> None:
+    """Cut off clients that stall, for ever: one look at all of them now and then, not a timer for each request.
+
+    A client that is silent between requests has not stalled.
+
+    Args:
+        connections: All that are open, at any time.
+        stall_s: Seconds without a byte that a client may take; up to a quarter more passes before it is noticed.
+    """
+    while True:
+        await asyncio.sleep(stall_s / _LOOKS)
+        for connection in list(connections):
+            connection.look()
+
+
+def _unreadable(request: Request) -> Answer | None:
+    """The refusal of a request that the parser takes, but whose body others on its way may see elsewhere."""
+    fields = request.fields
+    if request.http_version not in {"1.1", "1.0"}:
+        return _invalid(f"HTTP/{request.http_version} is not spoken here")
+    if len(fields) < len(request.headers) and sum(name == b"host" for name, _ in request.headers) > 1:
+        return _invalid("More than one Host")
+    coding = fields.get(b"transfer-encoding")
+    if coding is None:
+        return None
+    if request.http_version == "1.0":
+        return _invalid("Transfer-Encoding in HTTP/1.0")
+    if coding.lower() != b"chunked":
+        return _invalid("Transfer-Encoding may only be chunked")
+    return None
+
+
+def _invalid(reason: object) -> Answer:
+    return refusal(400, f"The request is not valid HTTP: {reason}", with_ids=False)
+
+
+def _has_body(request: Request) -> bool:
+    fields = request.fields
+    return b"transfer-encoding" in fields or int(fields.get(b"content-length", 0)) > 0
 
 
 def _split(target: bytes) -> tuple[bytes, bytes]:
@@ -308,8 +442,11 @@ def _split(target: bytes) -> tuple[bytes, bytes]:
         (b'/score', b'a=1')
         >>> _split(b"http://host:80/score")
         (b'/score', b'')
+        >>> _split(b"http://host?a=/b")
+        (b'/', b'a=/b')
     """
-    if not target.startswith(b"/") and b"://" in target:
-        target = b"/" + target.split(b"://", 1)[1].partition(b"/")[2]
+    if not target.startswith(b"/") and (origin := _ORIGIN.match(target)):
+        target = target[origin.end() :]
+        target = target if target.startswith(b"/") else b"/" + target
     path, _, query = target.partition(b"#")[0].partition(b"?")
     return path, query

@@ -12,7 +12,7 @@ from typing import Any
 
 from mldeploy_serving import memory
 from mldeploy_serving.http.application import Application
-from mldeploy_serving.http.connection import Connection
+from mldeploy_serving.http.connection import Connection, watch
 from mldeploy_serving.settings import Settings
 from mldeploy_serving.supervisor.ending import Ending
 from mldeploy_serving.supervisor.output import Output
@@ -85,12 +85,15 @@ class Service:
         )
         for listener in self._listeners:
             listener.setblocking(False)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # connections inherit it
             self._servers.append(await loop.create_server(lambda: Connection(application), sock=listener, backlog=2048))
         await self._pool.start(first)
-        watching = loop.create_task(self._watch_sources()) if self._reloads else None
+        tasks = [loop.create_task(watch(application.connections))]
+        if self._reloads:
+            tasks.append(loop.create_task(self._watch_sources()))
         ending = await self._ended
-        if watching:
-            watching.cancel()
+        for task in tasks:
+            task.cancel()
         self._output.copy()
         self._output.say(f"The worker has ended with exit code {ending.exit_code}: {ending.reason}")
         return ending
