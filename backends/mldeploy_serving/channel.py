@@ -63,6 +63,11 @@ class Unpacker:
         return frames
 
     @property
+    def begun(self) -> bool:
+        """Whether a part of a frame has come."""
+        return bool(self._received)
+
+    @property
     def needed(self) -> int:
         """How many bytes the frame that has begun has in all; at least so many as its sizes take."""
         if len(self._received) < _SIZES.size:
@@ -84,14 +89,16 @@ class Channel:
 
     def __iter__(self) -> Iterator[tuple[Head, bytes]]:
         """The frames, until the supervisor closes its end or is gone."""
+        unpacker = self._unpacker
         while True:
+            size = min(max(unpacker.needed, _CHUNK), _LARGE) if unpacker.begun else _CHUNK
             try:
-                data = self.socket.recv(min(max(self._unpacker.needed, _CHUNK), _LARGE))
+                data = self.socket.recv(size)
             except ConnectionResetError:
                 return
             if not data:
                 return
-            yield from self._unpacker.feed(data)
+            yield from unpacker.feed(data)
 
     def send(self, head: Head, body: bytes = b"") -> None:
         """Send a frame; the process ends where nobody is there to read it."""

@@ -102,6 +102,8 @@ class Settings:
             metrics=_switch(said, "MLDEPLOY_METRICS", False),
             request_log=_choice(said, "MLDEPLOY_REQUEST_LOG", ("text", "json")),
         )
+        if settings.nan_as_null and settings.contract == "v1":
+            raise StartError("MLDEPLOY_NAN=null does not go with MLDEPLOY_CONTRACT=v1, which writes NaN as it is")
         if settings.debug_port and (settings.worker_count > 1 or settings.worker_preload):
             raise StartError("AZUREML_DEBUG_PORT goes with one worker only, and not with WORKER_PRELOAD")
         return settings

@@ -169,6 +169,12 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
         service.stop()
 
 
+@pytest.fixture(scope="session")
+def start_service() -> Callable[..., Service]:
+    """Start a service that several tests share: `start_service(folder, script, *flags, wait=True, **variables)`."""
+    return _start
+
+
 def _shared(name: str, script: str, **variables: str) -> Any:
     @pytest.fixture(scope="session", name=name)
     def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
@@ -244,7 +250,7 @@ _raw = _shared(
         if wanted == "json":
             return AMLResponse({"a": 1}, 200, {}, True)
         if wanted == "werkzeug":
-            return Response(iter([b"a", b"b"]), 202, {"Access-Control-Allow-Origin": "*"})
+            return Response(iter([b"a", b"", b"b"]), 202, {"Access-Control-Allow-Origin": "*"})
         return {
             "method": request.method, "full_path": request.full_path, "args": request.args.to_dict(flat=False),
             "json": request.get_json(silent=True), "data": request.data.decode("latin-1"),

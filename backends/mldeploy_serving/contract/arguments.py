@@ -9,24 +9,23 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qsl
 
+from mldeploy_serving.contract.checks import Finding, findings
+from mldeploy_serving.contract.parameters import Declared, Parameter, declared
+from mldeploy_serving.contract.reading import Twice, read_once, reader
+from mldeploy_serving.contract.table import Table
 from mldeploy_serving.entry.script import Script
-from mldeploy_serving.messages import Answer, Request, refusal
+from mldeploy_serving.messages import Answer, Request, refusal, to_json
+
+Headers = tuple[tuple[bytes, bytes], ...]
+Arguments = tuple[dict[str, Any], Headers]
 
 
 class Refused(Exception):
     """The request cannot be scored; `answer` says why."""
 
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.answer: Answer = refusal(status, message)
-
-
-def builder(script: Script) -> Callable[[Request], dict[str, Any]]:
-    """The function that makes the arguments for this script; it raises `Refused`."""
-    build = _shape(script)
-    if not script.wants_headers:
-        return build
-    return lambda request: {**build(request), "request_headers": header_names(request)}
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer.status)
+        self.answer = answer
 
 
 def header_names(request: Request) -> dict[str, str]:
@@ -40,18 +39,34 @@ def header_names(request: Request) -> dict[str, str]:
     return headers
 
 
-def _shape(script: Script) -> Callable[[Request], dict[str, Any]]:
+def builder(
+    script: Script, declared_arguments: DeclaredArguments | None, table: Table
+) -> Callable[[Request], Arguments]:
+    """The function that makes the arguments for this script, and headers for the answer; it raises `Refused`."""
     first = script.parameters[0].name
     if script.raw:
         from mldeploy_serving.entry.aml_request import AMLRequest
 
-        return lambda request: {first: AMLRequest.of(request)}
-    if script.decorated:
-        return lambda request: _pick(script.parameters, _body_object(request))
-    return lambda request: {first: _text(request)}
+        def build(request: Request) -> Arguments:
+            return {first: AMLRequest.of(request)}, ()
+    elif declared_arguments is not None:
+        build = declared_arguments.of
+    else:
+
+        def build(request: Request) -> Arguments:
+            return {first: _text(request, table)}, ()
+
+    if not script.wants_headers:
+        return build
+
+    def with_headers(request: Request) -> Arguments:
+        arguments, headers = build(request)
+        return {**arguments, "request_headers": header_names(request)}, headers
+
+    return with_headers
 
 
-def _text(request: Request) -> str:
+def _text(request: Request, table: Table) -> str:
     """All of the body, undecoded otherwise; of a form there is nothing left, as forms were parsed on the way in."""
     if request.method == b"GET":
         return json.dumps(_query(request))
@@ -60,7 +75,115 @@ def _text(request: Request) -> str:
     try:
         return request.body.decode()
     except UnicodeDecodeError as error:
-        raise Refused(400, f"Input cannot be decoded as UTF-8: {error}") from None
+        raise _refused(table, "body.text-utf8", reason=error) from None
+
+
+def _refused(table: Table, rule: str, **said: object) -> Refused:
+    row = table[rule]
+    return Refused(refusal(row.status, row.message(**said)))
+
+
+class DeclaredArguments:
+    """The arguments of a `run()` with `@input_schema`.
+
+    Args:
+        script: The entry script.
+        table: The contract.
+    """
+
+    def __init__(self, script: Script, table: Table) -> None:
+        self._parameters = script.parameters
+        self._table = table
+        self._strict = table.contract == "strict"
+        self._declared = declared(script.run)
+        always = (each for each in self._declared if each.converted and not each.optional)
+        types: dict[str, Declared | None] = {each.name: each.type for each in always}
+        self._read = read_once if self._strict else reader([types.get(each.name) for each in script.parameters])
+
+    def of(self, request: Request) -> Arguments:
+        """The arguments that a request has, and headers for its answer.
+
+        Raises:
+            Refused: They are not to be had.
+        """
+        values = self._values(request)
+        arguments = {each.name: self._value(each, values) for each in self._parameters}
+        if not self._strict:
+            return arguments, ()
+        from mldeploy_serving.contract.arranging import arranged
+
+        found = self.misfit(arguments)
+        if found:
+            raise Refused(self.explain(found))
+        for parameter in self._looked_at(arguments):
+            arguments[parameter.name] = arranged(parameter.type, arguments[parameter.name])
+        return arguments, _warning([name for name in values if name not in arguments])
+
+    def misfit(self, arguments: dict[str, Any]) -> Finding | None:
+        """The first thing about these arguments that the contract refuses."""
+        for parameter in self._looked_at(arguments):
+            for found in findings(parameter.type, arguments[parameter.name], parameter.name):
+                if self._table[found.rule].status >= 400:
+                    return found
+        return None
+
+    def explain(self, found: Finding) -> Answer:
+        """The answer to a request that does not fit: it names the rule and the place."""
+        row = self._table[found.rule]
+        said = {"message": row.message(place=found.place, **dict(found.said)), "rule": found.rule, "place": found.place}
+        return Answer(row.status, to_json(said), failed=row.status >= 500)
+
+    def again(self, request: Request) -> dict[str, Any]:
+        """The values once more: a conversion may have changed the first ones where they stood."""
+        values = self._values(request)
+        return {each.name: values[each.name] for each in self._declared if each.name in values}
+
+    def _looked_at(self, arguments: dict[str, Any]) -> list[Parameter]:
+        there = [each for each in self._declared if each.name in arguments and each.converted]
+        return [each for each in there if arguments[each.name] or not each.optional]
+
+    def _values(self, request: Request) -> dict[str, Any]:
+        if request.method == b"GET":
+            return _query(request)
+        table = self._table
+        kind = request.mimetype
+        if kind != b"application/json" and not (kind.startswith(b"application/") and kind.endswith(b"+json")):
+            raise _refused(table, "body.content-type")
+        if not request.body:
+            raise _refused(table, "body.empty")
+        try:
+            values = self._read(request.body)
+        except (ValueError, RecursionError) as error:
+            rule = _unreadable(error)
+            if table[rule].status == 500:  # not looked for by the official server: an error of its own
+                raise
+            raise _refused(table, rule, reason=error) from None
+        except Twice as twice:
+            found = Finding("body.duplicate-key", twice.place or "the body", (("key", twice.key),))
+            raise Refused(self.explain(found)) from None
+        if not isinstance(values, dict):
+            raise _refused(table, "body.object")
+        return values
+
+    def _value(self, parameter: inspect.Parameter, values: dict[str, Any]) -> Any:
+        value = values.get(parameter.name, parameter.default)
+        if value is inspect.Parameter.empty:
+            raise _refused(self._table, "body.parameter", parameter=parameter.name)
+        return value
+
+
+def _unreadable(error: Exception) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return "body.json"
+    return "body.json-utf8" if isinstance(error, UnicodeDecodeError) else "body.json-limits"
+
+
+def _warning(ignored: list[str]) -> Headers:
+    if not ignored:
+        return ()
+    names = ", ".join(ignored).encode("ascii", "backslashreplace").decode()
+    printable = "".join(letter if letter.isprintable() else "?" for letter in names)[:200]
+    return ((b"x-mldeploy-warning", f"not parameters of run(), and ignored: {printable}".encode()),)
 
 
 def _is_form(request: Request) -> bool:
@@ -69,33 +192,6 @@ def _is_form(request: Request) -> bool:
     if mimetype == b"multipart/form-data":
         return b"boundary=" in request.fields[b"content-type"].lower()
     return mimetype == b"application/x-www-form-urlencoded"
-
-
-def _body_object(request: Request) -> dict[str, Any]:
-    if request.method == b"GET":
-        return _query(request)
-    mimetype = request.mimetype
-    if mimetype != b"application/json" and not (mimetype.startswith(b"application/") and mimetype.endswith(b"+json")):
-        raise Refused(415, "Expects Content-Type to be application/json")
-    if not request.body:
-        raise Refused(400, "POST body is empty. Expecting a JSON dictionary.")
-    try:
-        value = json.loads(request.body)
-    except (ValueError, RecursionError) as error:
-        raise Refused(400, f"POST body could not be decoded as JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise Refused(400, "POST body should be a JSON dictionary.")
-    return value
-
-
-def _pick(parameters: tuple[inspect.Parameter, ...], values: dict[str, Any]) -> dict[str, Any]:
-    arguments = {}
-    for parameter in parameters:
-        value = values.get(parameter.name, parameter.default)
-        if value is inspect.Parameter.empty:
-            raise Refused(400, f"A value is not provided for the {parameter.name!r} parameter.")
-        arguments[parameter.name] = value
-    return arguments
 
 
 def _as_sent(error: UnicodeError) -> tuple[str, int]:

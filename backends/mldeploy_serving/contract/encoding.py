@@ -21,16 +21,35 @@ from typing import Any
 _SIMPLE = (str, int, float, bool, type(None))
 
 
+class NotFinite(Exception):
+    """A result holds NaN or an infinity.
+
+    Args:
+        place: Where, as `predictions[3]`.
+        found: What it is.
+    """
+
+    def __init__(self, place: str, found: float) -> None:
+        super().__init__(f"NaN or an infinity at {place}")
+        self.place = place
+        self.found = found
+
+
 class Encoder:
     """Writes results as JSON.
 
     Args:
-        nan_as_null: NaN and Infinity are written as `null`; else as `json.dumps` does, which is not JSON.
+        contract: `v1` converts nothing; `strict` writes no NaN and no infinity.
+        nan_as_null: NaN and infinities are written as `null`; else as `json.dumps` does, which is not JSON.
     """
 
-    def __init__(self, *, nan_as_null: bool = False) -> None:
+    def __init__(self, contract: str = "compatible", *, nan_as_null: bool = False) -> None:
         self._nan_as_null = nan_as_null
-        self._write = json.JSONEncoder(default=_plain_again, allow_nan=not nan_as_null).encode
+        self._refuses_nan = contract == "strict" and not nan_as_null
+        self._converts = contract != "v1"
+        default = _plain_again if self._converts else None
+        allow_nan = not (nan_as_null or self._refuses_nan)
+        self._write = json.JSONEncoder(default=default, allow_nan=allow_nan).encode
 
     def encode(self, value: Any) -> bytes:
         """JSON for `value`.
@@ -38,6 +57,7 @@ class Encoder:
         Raises:
             TypeError: It holds an object that JSON has nothing for.
             ValueError: It holds itself.
+            NotFinite: It holds NaN or an infinity, and neither may be written.
 
         Examples:
             >>> Encoder().encode({"of": (1, float("nan"))})
@@ -50,8 +70,26 @@ class Encoder:
         try:
             return self._write(value).encode()
         except (TypeError, ValueError):
+            if not self._converts:
+                raise
             # keys that are no text, NaN, or generators: rare enough to be looked for only now
-            return self._write(_rebuilt(value, self._nan_as_null)).encode()
+            rebuilt = _rebuilt(value, self._nan_as_null)
+            if self._refuses_nan:
+                for place, found in _not_finite(rebuilt, ""):
+                    raise NotFinite(place or "its top", found) from None
+            return self._write(rebuilt).encode()
+
+
+def _not_finite(value: Any, place: str) -> Iterator[tuple[str, float]]:
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            yield place, value
+    elif isinstance(value, dict):
+        for key, each in value.items():
+            yield from _not_finite(each, f"{place}.{key}" if place else str(key))
+    elif isinstance(value, list):
+        for index, each in enumerate(value):
+            yield from _not_finite(each, f"{place}[{index}]")
 
 
 def plain(value: Any) -> Any:

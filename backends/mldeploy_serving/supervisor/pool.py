@@ -17,7 +17,7 @@ from typing import Any
 
 from mldeploy_serving.channel import Head
 from mldeploy_serving.http.application import Application
-from mldeploy_serving.messages import Answer, Request, refusal
+from mldeploy_serving.messages import Answer, Request
 from mldeploy_serving.settings import Settings
 from mldeploy_serving.supervisor.child import Child
 from mldeploy_serving.supervisor.ending import FAILED_TO_START, Ending, told
@@ -196,8 +196,7 @@ class Pool:
         request = child.work[0]
         timeout_ms = round(self._timeout_s * 1000)
         self._say(f"{request.request_id.decode('latin-1')} Scoring timeout after {timeout_ms} ms")
-        answer = refusal(500, f"Scoring timeout after {timeout_ms} ms", failed=True)
-        self._application.finish(request, answer, "timeout")
+        self._application.expire(request, timeout_ms)
         request.body = b""  # it may be large, and run() may take its time
         child.signal(signal.SIGALRM)
 

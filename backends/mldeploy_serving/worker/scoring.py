@@ -15,10 +15,10 @@ from types import FrameType
 from typing import Any
 
 from mldeploy_serving.channel import Channel, Head
-from mldeploy_serving.contract.arguments import Refused
+from mldeploy_serving.contract.arguments import Headers, Refused
 from mldeploy_serving.contract.rules import Rules
 from mldeploy_serving.entry.script import Script
-from mldeploy_serving.messages import Answer, Request, refusal
+from mldeploy_serving.messages import Answer, Request, by_name, refusal
 from mldeploy_serving.settings import Settings
 from mldeploy_serving.worker.logs import LOGGER, NO_REQUEST, CurrentRequest, describe
 
@@ -77,7 +77,7 @@ class Scorer:
         else:
             self._stream(request, answer, answer.chunks)
 
-    def _call(self, request: Request, arguments: dict[str, Any], headers: tuple[tuple[bytes, bytes], ...]) -> Answer:
+    def _call(self, request: Request, arguments: dict[str, Any], headers: Headers) -> Answer:
         self._since = since = time.perf_counter()
         try:
             result = self._run(**arguments)
@@ -94,10 +94,10 @@ class Scorer:
             return self._rules.success(result, exec_ms, headers)
         except Exception as error:
             LOGGER.error("%s What run() returned could not be sent\n%s", _id(request), describe(error))
-            return refusal(500, _INTERNAL)
+            return self._rules.unwritable(error)
 
     def _failure(self, request: Request, error: BaseException) -> Answer:
-        answer = self._rules.failure(error)
+        answer = self._rules.failure(request, error)
         if answer.status < 500:
             LOGGER.warning("%s %s", _id(request), answer.body.decode())
         else:
@@ -118,9 +118,16 @@ class Scorer:
 
 def _request(head: Head, body: bytes) -> Request:
     request = Request()
-    request.method, request.path, request.query, request.http_version = head[:4]
-    request.headers, request.request_id, request.peer = head[4:]
-    request.fields = dict(request.headers)
+    (
+        request.method,
+        request.path,
+        request.query,
+        request.http_version,
+        request.headers,
+        request.request_id,
+        request.peer,
+    ) = head
+    request.fields = by_name(request.headers)
     request.body = body
     return request
 
