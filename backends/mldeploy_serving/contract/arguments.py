@@ -69,7 +69,7 @@ def builder(
 def _text(request: Request, table: Table) -> str:
     """All of the body, undecoded otherwise; of a form there is nothing left, as forms were parsed on the way in."""
     if request.method == b"GET":
-        return json.dumps(_query(request))
+        return json.dumps(_query(request, table))
     if _is_form(request):
         return ""
     try:
@@ -144,7 +144,7 @@ class DeclaredArguments:
 
     def _values(self, request: Request) -> dict[str, Any]:
         if request.method == b"GET":
-            return _query(request)
+            return _query(request, self._table)
         table = self._table
         kind = request.mimetype
         if kind != b"application/json" and not (kind.startswith(b"application/") and kind.endswith(b"+json")):
@@ -203,17 +203,21 @@ _AS_SENT = "mldeploy.as_sent"  # for bytes that are not UTF-8
 codecs.register_error(_AS_SENT, _as_sent)
 
 
-def _query(request: Request) -> dict[str, Any]:
+def _query(request: Request, table: Table) -> dict[str, Any]:
     """`?a=1&b=[1,2]&c=x&c=y` is `{"a": 1, "b": [1, 2], "c": ["x", "y"]}`."""
     found: dict[str, list[Any]] = {}
     pairs = parse_qsl(request.query.decode("latin-1"), keep_blank_values=True, errors=_AS_SENT)
     for name, text in pairs:
-        found.setdefault(name, []).append(_value(text))
+        found.setdefault(name, []).append(_value(text, table))
     return {name: values[0] if len(values) == 1 else values for name, values in found.items()}
 
 
-def _value(text: str) -> Any:
+def _value(text: str, table: Table) -> Any:
     try:
         return json.loads(text)
-    except (ValueError, RecursionError):
+    except ValueError:
+        return text
+    except RecursionError:
+        if table["body.query-brackets"].status == 500:
+            raise
         return text
