@@ -23,6 +23,8 @@ from typing import Any
 import pytest
 import yaml
 
+from mldeploy_serving.contract.table import rows
+
 HERE = Path(__file__).parent
 OFFICIAL = HERE.parents[2] / ".tools" / "azmlinfsrv" / "bin" / "python"
 CONTRACTS = ("v1", "compatible")
@@ -366,6 +368,12 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Starter]:
     starter.stop()
 
 
+@cache
+def _answered() -> set[str]:
+    """The rules by which both servers answer a request with the same status under `v1`."""
+    return {row["id"] for row in rows() if row["v1"] not in {"same", "exit 3"} and row["source"] != "ours"}
+
+
 def _held(row: Row) -> tuple[pytest.MarkDecorator, ...]:
     return () if row.holds is None else (pytest.mark.holds(row.holds),)
 
@@ -379,7 +387,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
                 for group in groups().values()
                 for contract in CONTRACTS
                 for row in group.rows
-                if name == "row" or row.holds is not None
+                if name == "row" or row.holds in _answered()
             ]
             metafunc.parametrize(("group", name, "contract"), cases)
     if "difference" in metafunc.fixturenames:
@@ -390,6 +398,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def scripts() -> dict[str, Group]:
     """The groups of `rows/`, by name."""
     return groups()
+
+
+@pytest.fixture(scope="session")
+def answered() -> set[str]:
+    """The rules of `contract/table.json` that a row can show."""
+    return _answered()
 
 
 @pytest.fixture(scope="session")
