@@ -149,18 +149,93 @@ def test_an_absolute_target(plain: Service) -> None:
         assert Answers(client).next()[2] == rb'{"got": "{\"a\": 1}"}'
 
 
+POST = b"POST /score HTTP/1.1\r\nHost: x\r\n"
+GET = b"GET / HTTP/1.1\r\nHost: x\r\n"
+CHUNKED = b"Transfer-Encoding: chunked\r\n"
+HELLO = b"\r\n5\r\nhello\r\n0\r\n\r\n"
+
+
 @pytest.mark.parametrize(
     "broken",
     [
         b"nonsense\r\n\r\n",
-        head(b"POST /score HTTP/1.1", b"Content-Length: many"),
-        head(b"POST /score HTTP/1.1", b"Content-Length: -1"),
-        head(b"POST /score HTTP/1.1", b"Content-Length: 1", b"Content-Length: 2") + b"ab",
-        head(b"POST /score HTTP/1.1", b"Content-Length: 3", b"Transfer-Encoding: chunked") + b"0\r\n\r\n",
-        head(b"POST /score HTTP/1.1", b"Transfer-Encoding: chunked") + b"zz\r\n",
-        head(b"GET / HTTP/1.1", b"A: b\rC: d"),
-        head(b"GET / HTTP/1.1", b"No colon"),
-        head(b"GET / HTTP/1.1", b"A : b"),
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",  # TLS
+        b"HTTP/1.1 200 OK\r\n\r\n",
+        # the request line
+        b"GET /\r\n\r\n",
+        b"GET / HTTP/0.9\r\n\r\n",
+        b"GET / HTTP/1.2\r\n\r\n",
+        b"GET / HTTP/1.10\r\n\r\n",
+        b"GET / HTTP/2.0\r\n\r\n",
+        b"GET / http/1.1\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"BREW / HTTP/1.1\r\n\r\n",
+        b"get / HTTP/1.1\r\n\r\n",
+        b" GET / HTTP/1.1\r\n\r\n",
+        b"GET\t/ HTTP/1.1\r\n\r\n",
+        b"GET /a b HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1 \r\n\r\n",
+        b"GET score HTTP/1.1\r\n\r\n",
+        b"GET /\x00 HTTP/1.1\r\n\r\n",
+        b"GET /\xe4 HTTP/1.1\r\n\r\n",
+        # lines
+        b"GET / HTTP/1.1\nHost: x\n\n",
+        b"GET / HTTP/1.1\rHost: x\r\r",
+        GET + b"A: b\nC: d\r\n\r\n",
+        GET + b"A: b\rC: d\r\n\r\n",
+        GET + b"\n",
+        GET + b"\r",
+        GET + b"A: b\r\r\n\r\n",
+        GET + b"A: b\r\n c\r\n\r\n",
+        b"GET / HTTP/1.1\r\n A: b\r\n\r\n",
+        # headers
+        GET + b"No colon\r\n\r\n",
+        GET + b": b\r\n\r\n",
+        GET + b"A : b\r\n\r\n",
+        GET + b"A\t: b\r\n\r\n",
+        GET + b"A\x00: b\r\n\r\n",
+        GET + b"A(: b\r\n\r\n",
+        GET + b"\xe4: b\r\n\r\n",
+        GET + b"A: b\x00c\r\n\r\n",
+        GET + b"A: b\x01c\r\n\r\n",
+        GET + b"A: b\x7fc\r\n\r\n",
+        GET + b"Host: y\r\n\r\n",
+        # lengths
+        *(
+            POST + b"Content-Length: %s\r\n\r\nhello" % length
+            for length in (b"many", b"-1", b"+5", b"5,5", b"5, 5", b"5 5", b"0x5", b"", b"9" * 30)
+        ),
+        POST + b"Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello",
+        POST + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello!",
+        # a length and chunks
+        POST + b"Content-Length: 6\r\n" + CHUNKED + HELLO,
+        POST + CHUNKED + b"Content-Length: 6\r\n" + HELLO,
+        POST + b"Content-Length: 5\r\nTransfer-Encoding:\r\n\r\nhello",
+        # codings
+        *(
+            POST + b"Transfer-Encoding:%s\r\n" % coding + HELLO
+            for coding in (
+                *(b" identity", b" gzip", b" gzip, chunked", b" chunked, gzip", b" chunked, chunked", b" xchunked"),
+                *(b" \x0bchunked", b' "chunked"', b" chunked;q=1", b"", b"\r\n chunked", b" chunked\r\n x"),
+            )
+        ),
+        POST + CHUNKED + CHUNKED + HELLO,
+        POST + CHUNKED + b"Transfer-Encoding: x\r\n" + HELLO,
+        POST + b"Transfer-Encoding: x\r\n" + CHUNKED + HELLO,
+        POST + b"Transfer-Encoding : chunked\r\n" + HELLO,
+        POST + b"X: x\n" + CHUNKED + HELLO,
+        POST + b"X: x\r" + CHUNKED + HELLO,
+        POST.replace(b"1.1", b"1.0") + b"Connection: keep-alive\r\n" + CHUNKED + HELLO,
+        # chunks
+        *(
+            POST + CHUNKED + b"\r\n%s\r\nhello\r\n0\r\n\r\n" % size
+            for size in (b"zz", b"0x5", b" 5", b"5 ", b"+5", b"-5", b"", b"F" * 17, b'5;a="\n"', b"5;a\nb")
+        ),
+        POST + CHUNKED + b"\r\n5\nhello\n0\n\n",
+        POST + CHUNKED + b"\r\n5\r\nhello0\r\n\r\n",
+        POST + CHUNKED + b"\r\n5\r\nhello!!0\r\n\r\n",
+        POST + CHUNKED + b"\r\n5\r\nhello\r\n0\r\nContent-Length: 5\r\n\r\n",
+        POST + CHUNKED + b"\r\n5\r\nhello\r\n0\r\nA b\r\n\r\n",
     ],
 )
 def test_broken_requests_are_refused_after_what_came_before(plain: Service, broken: bytes) -> None:
@@ -173,6 +248,110 @@ def test_broken_requests_are_refused_after_what_came_before(plain: Service, brok
         assert body.startswith(b'{"message": "The request is not valid HTTP: ')
         assert answers.rest() == b""
     assert "smuggled" not in plain.log()
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "got"),
+    [
+        (POST + b"Content-Length: 005\r\n\r\nhello", 200, b"hello"),
+        (POST + b"Transfer-Encoding:\tChunked \r\n" + HELLO, 200, b"hello"),
+        (POST + b"Transfer_Encoding: chunked\r\nContent-Length: 5\r\n\r\nhello", 200, b"hello"),
+        (POST + CHUNKED + b'\r\n0005;a;b=c;d="e"\r\nhello\r\n000\r\nA: b\r\n\r\n', 200, b"hello"),
+        (POST + b"Expect: nothing\r\nContent-Length: 5\r\n\r\nhello", 200, b"hello"),
+        (POST + b"Connection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 5\r\n\r\nhello", 200, b"hello"),
+        (POST + b"Connection: Upgrade\r\nUpgrade: h2c\r\n" + CHUNKED + HELLO, 200, b"hello"),
+        (b"POST http://y:80/score?a HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello", 200, b"hello"),
+        (POST + b"\r\n", 200, b""),
+        (b"\r\n\r\n" + GET + b"\r\n", 200, None),
+        (b"GET / HTTP/1.1\r\n\r\n", 200, None),
+        (GET + b"A: b\xffc\r\n\r\n", 200, None),
+        (GET + b"".join(b"A-%d: b\r\n" % number for number in range(1000)) + b"\r\n", 200, None),
+        (GET + b"A:\r\n" * 10_000 + b"\r\n", 200, None),
+        (b"GET http://y HTTP/1.1\r\nHost: x\r\n\r\n", 200, None),
+        (b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n", 404, None),
+        (b"CONNECT y:80 HTTP/1.1\r\nHost: x\r\n\r\n", 404, None),
+        (b"CONNECT y:80 HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello", 404, None),
+        (b"DELETE /score HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello", 405, None),
+        (b"PROPFIND / HTTP/1.1\r\nHost: x\r\n\r\n", 405, None),
+    ],
+)
+@pytest.mark.parametrize("piece", [0, 1])
+def test_odd_requests_have_one_reading(
+    plain: Service, request_: bytes, status: int, got: bytes | None, piece: int
+) -> None:
+    """Wherever the stream is cut, the next request begins where this one ends."""
+    with plain.connect() as client:
+        if piece and len(request_) < 1000:
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for at in range(len(request_)):
+                client.sendall(request_[at : at + 1])
+        else:
+            client.sendall(request_)
+        client.sendall(score(b"next"))
+        answers = Answers(client)
+        answered, _, body = answers.next()
+        assert answered == status
+        if got is not None:
+            assert body == b'{"got": "%s"}' % got
+        assert answers.next()[2] == b'{"got": "next"}'
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [
+        score(b"hello")[:-1],
+        POST + b"Content-Length: 6\r\n\r\nhello",
+        POST + CHUNKED + b"\r\n5\r\nhello\r\n",
+        POST + CHUNKED + b"\r\nFFFFFFFFFFFFFFFF\r\nhello\r\n0\r\n\r\n" + score(b"smuggled"),
+        b"GET /\r\n",
+        GET,
+    ],
+)
+def test_what_is_not_whole_is_never_begun(plain: Service, begun: bytes) -> None:
+    with plain.connect() as client:
+        client.sendall(score(b"before") + begun)
+        client.shutdown(socket.SHUT_WR)
+        answers = Answers(client)
+        assert answers.next()[2] == b'{"got": "before"}'
+        assert answers.rest() == b""
+
+
+def test_no_100_for_http_1_0(plain: Service) -> None:
+    with plain.connect() as client:
+        client.sendall(score(b"hello", b"Expect: 100-continue", version=b"1.0"))
+        assert Answers(client).next()[0] == 200
+
+
+def test_a_refusal_is_read_though_the_client_still_sends(plain: Service) -> None:
+    """Its bytes are read on for a while: unread ones would reset the connection, with the answer in it."""
+    with plain.connect() as client:
+        client.sendall(score(b"!time.sleep(0.1)") + b"nonsense\r\n\r\n" + b"x" * 4_000_000)
+        answers = Answers(client)
+        assert answers.next()[0] == 200
+        assert answers.next()[0] == 400
+        assert answers.rest() == b""
+
+
+@pytest.mark.parametrize(
+    "endless",
+    [
+        (GET, b"A: bcdefgh\r\n"),
+        (GET + b"A: ", b"b"),
+        (b"GET /", b"a"),
+        (POST + CHUNKED + b"\r\n5;", b"a"),
+        (POST + CHUNKED + b"\r\n5\r\nhello\r\n0\r\n", b"A: b\r\n"),
+        (POST + CHUNKED + b"\r\n5\r\nhello\r\n0\r\nA: ", b"b"),
+    ],
+)
+def test_what_never_ends_is_refused(plain: Service, endless: tuple[bytes, bytes]) -> None:
+    start, more = endless
+    with plain.connect() as client:
+        client.sendall(start)
+        for _ in range(10):
+            client.sendall(more * (100_000 // len(more)))
+        answers = Answers(client)
+        assert answers.next()[0] == 431
+        assert answers.rest() == b""
 
 
 @pytest.mark.parametrize("ending", [b"\r\n\r\n", b""])
