@@ -21,6 +21,10 @@ from typing import Any
 _SIMPLE = (str, int, float, bool, type(None))
 
 
+class Unsendable(Exception):
+    """A response of the script's own that cannot be sent."""
+
+
 class NotFinite(Exception):
     """A result holds NaN or an infinity.
 

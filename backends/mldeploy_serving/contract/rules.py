@@ -8,7 +8,7 @@ from typing import Any
 
 from mldeploy_serving.contract.arguments import DeclaredArguments, Headers, builder
 from mldeploy_serving.contract.checks import Finding
-from mldeploy_serving.contract.encoding import Encoder, NotFinite
+from mldeploy_serving.contract.encoding import Encoder, NotFinite, Unsendable
 from mldeploy_serving.contract.table import Table
 from mldeploy_serving.entry.script import Script
 from mldeploy_serving.messages import Answer, Request, refusal
@@ -59,17 +59,29 @@ class Rules:
         Raises:
             Exception: It cannot be written; what is raised says why.
         """
-        wrappers = sys.modules.get("werkzeug.wrappers")
-        if wrappers is not None and isinstance(result, wrappers.Response):
+        if self._is_response(result):
             from mldeploy_serving.entry.aml_response import to_answer
 
             return to_answer(result, exec_ms)
         return Answer(200, self._encode(result), failed=False, exec_ms=exec_ms, headers=headers)
 
+    def _is_response(self, result: Any) -> bool:
+        wrappers = sys.modules.get("werkzeug.wrappers")
+        if wrappers is None or not isinstance(result, wrappers.Response):
+            return False
+        if not self._v1:
+            return True
+        from mldeploy_serving.entry.aml_response import AMLResponse
+
+        flask = sys.modules.get("flask")  # the official server knows Flask's kind only
+        return isinstance(result, AMLResponse) or (flask is not None and isinstance(result, flask.Response))
+
     def unwritable(self, error: Exception) -> Answer:
         """The answer where `success` has raised `error`."""
         if isinstance(error, NotFinite):
             return self._refusal("result.not-finite", place=error.place, found=error.found)
+        if self._v1 and isinstance(error, Unsendable):
+            return _gunicorns_own()
         return self._refusal("result.unencodable")
 
     def failure(self, request: Request, error: BaseException) -> Answer:
@@ -81,7 +93,7 @@ class Rules:
             if self._v1 and isinstance(error, TimeoutError):
                 return self._refusal("run.own-timeout-error", failed=True, timeout=self._timeout_ms)
         elif self._v1:  # the official server's process ends, and gunicorn answers
-            return Answer(500, _GUNICORN_500, b"text/html", with_ids=False)
+            return _gunicorns_own()
         return self._refusal("run.raised", failed=True)
 
     def _misfit(self, declared: DeclaredArguments, request: Request, place: str, error: Exception) -> Answer:
@@ -93,6 +105,10 @@ class Rules:
     def _refusal(self, rule: str, *, failed: bool = False, **said: object) -> Answer:
         row = self._table[rule]
         return refusal(row.status, row.message(**said), failed=failed)
+
+
+def _gunicorns_own() -> Answer:
+    return Answer(500, _GUNICORN_500, b"text/html", with_ids=False)
 
 
 def _is_awaitable(result: Any) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 from werkzeug.wrappers import Response
 
+from mldeploy_serving.contract.encoding import Unsendable
 from mldeploy_serving.messages import Answer
 
 # said by the server itself, whatever the script says
@@ -58,7 +59,17 @@ def to_answer(response: Response, exec_ms: float) -> Answer:
     """The answer that `response` asks for; a status of 500 or more counts as failed, whatever it says.
 
     A response whose length is not known is sent in chunks, as its iterator makes them.
+
+    Raises:
+        Unsendable: A header is not Latin-1, or the body is nothing to iterate over, or fails at once.
     """
+    try:
+        return _answer(response, exec_ms)
+    except Exception as error:
+        raise Unsendable(f"the response cannot be sent: {error}") from error
+
+
+def _answer(response: Response, exec_ms: float) -> Answer:
     if response.status_code >= 500:
         response.headers["x-ms-run-function-failed"] = "True"
     if not response.is_streamed:
