@@ -21,6 +21,15 @@ NOT_ALLOWED = "The method is not allowed for the requested URL."
 GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
+@pytest.mark.holds(
+    "routes.health",
+    "routes.not-allowed",
+    "routes.not-found",
+    "routes.score",
+    "routes.score-options",
+    "routes.spelling",
+    "body.query",
+)
 @pytest.mark.parametrize(
     ("method", "path", "status", "body"),
     [
@@ -51,6 +60,7 @@ def test_routes(plain: Service, method: str, path: str, status: int, body: Any) 
     assert answer.text == (body if isinstance(body, str) else json.dumps(body))
 
 
+@pytest.mark.holds("routes.health-methods", "routes.score-head")
 @pytest.mark.parametrize("path", ["/", "/swagger.json"])
 def test_head_has_the_headers_and_no_body(plain: Service, path: str) -> None:
     answer = plain.ask("HEAD", path)
@@ -59,6 +69,7 @@ def test_head_has_the_headers_and_no_body(plain: Service, path: str) -> None:
     assert plain.ask("HEAD", "/score").status_code == 405
 
 
+@pytest.mark.holds("body.text", "body.form")
 @pytest.mark.parametrize(
     ("body", "content_type", "got"),
     [
@@ -75,12 +86,14 @@ def test_an_undecorated_run_gets_the_body_as_text(plain: Service, body: bytes, c
     assert (answer.status_code, answer.content) == (200, json.dumps({"got": got}).encode())
 
 
+@pytest.mark.holds("body.text-utf8")
 def test_a_body_that_is_not_utf8_is_refused(plain: Service) -> None:
     answer = plain.post(b"\xff")
     assert answer.status_code == 400
     assert answer.json()["message"].startswith("Input cannot be decoded as UTF-8: ")
 
 
+@pytest.mark.holds("result.json", "result.text", "result.none", "headers.exec-ms", "headers.failed")
 @pytest.mark.parametrize(
     ("result", "body"),
     [
@@ -109,6 +122,7 @@ def test_results(plain: Service, result: str, body: str) -> None:
     assert re.fullmatch(r"\d+\.\d{3}", answer.headers["x-ms-run-fn-exec-ms"])
 
 
+@pytest.mark.holds("run.raised", "run.exits", "run.own-timeout-error", "result.unencodable", "headers.failed")
 @pytest.mark.parametrize(
     ("expression", "message", "failed"),
     [
@@ -130,6 +144,7 @@ def test_what_fails_in_run_is_a_500_without_its_text(
     assert plain.post("after").status_code == 200
 
 
+@pytest.mark.holds("log.traceback")
 def test_the_log_shows_the_users_frames_only(plain: Service) -> None:
     plain.post("!fail(ValueError('told in the log'))", path="/score?at=here")
     plain.wait_for_log("ValueError: told in the log")
@@ -142,6 +157,9 @@ def test_threads_of_the_script_work(plain: Service) -> None:
     assert plain.post("!list(pool.map(abs, [-1, 2]))").json() == [1, 2]
 
 
+@pytest.mark.holds(
+    "body.content-type", "body.empty", "body.object", "body.parameter", "body.json", "body.content-types"
+)
 @pytest.mark.parametrize(
     ("body", "content_type", "status", "message"),
     [
@@ -167,6 +185,7 @@ def test_a_decorated_run(decorated: Service, body: str, content_type: str, statu
     assert (answer.status_code, answer.json()) == (status, expected)
 
 
+@pytest.mark.holds("body.json-limits", "body.json-utf8")
 @pytest.mark.parametrize("body", ["[" * 100_000, '{"data": ' + "9" * 10_000 + "}", b"\xff\xff"])
 def test_json_that_cannot_be_read_is_the_clients_error(decorated: Service, body: str | bytes) -> None:
     answer = decorated.post(body)
@@ -174,17 +193,20 @@ def test_json_that_cannot_be_read_is_the_clients_error(decorated: Service, body:
     assert answer.json()["message"].startswith("POST body could not be decoded as JSON: ")
 
 
+@pytest.mark.holds("run.raised")
 def test_an_error_of_a_decorated_runs_own_is_not_the_clients(decorated: Service) -> None:
     body = {"data": [[1, 2]], "frame": [{"a": 1}], "inner": {}, "fail": True}
     answer = decorated.post(json.dumps(body))
     assert (answer.status_code, answer.json()) == (500, {"message": SCRIPT_FAILED})
 
 
+@pytest.mark.holds("body.query")
 def test_a_decorated_run_takes_a_query(decorated: Service) -> None:
     answer = decorated.ask("GET", '/score?data=[[1,2],[3,4]]&frame=[{"a":1}]&inner={}')
     assert (answer.status_code, answer.json()) == (200, [3.0, 7.0])
 
 
+@pytest.mark.holds("ids.made", "headers.server-version")
 def test_ids_are_made_when_there_are_none(plain: Service) -> None:
     headers = plain.post("x").headers
     assert GUID.fullmatch(headers["x-request-id"])
@@ -193,6 +215,7 @@ def test_ids_are_made_when_there_are_none(plain: Service) -> None:
     assert headers["x-ms-server-version"].startswith("mldeploy/")
 
 
+@pytest.mark.holds("ids.echoed", "ids.ms-request-id", "ids.client-request-id", "ids.trace-id")
 @pytest.mark.parametrize(
     ("sent", "answered"),
     [
@@ -212,6 +235,7 @@ def test_ids_are_echoed(plain: Service, sent: dict[str, str], answered: dict[str
         assert answered.items() <= dict(headers).items()
 
 
+@pytest.mark.holds("ids.too-long", "ids.client-too-long")
 @pytest.mark.parametrize(
     ("name", "message"),
     [
@@ -226,12 +250,14 @@ def test_an_id_may_be_100_characters_long(plain: Service, name: str, message: st
     assert name not in answer.headers
 
 
+@pytest.mark.holds("ids.none", "headers.failed")
 def test_unknown_paths_and_methods_have_no_ids(plain: Service) -> None:
     for answer in (plain.ask("GET", "/nope", x_request_id="a"), plain.ask("PUT", "/score", x_request_id="a")):
         assert "x-request-id" not in answer.headers
         assert answer.headers["x-ms-run-function-failed"] == "False"
 
 
+@pytest.mark.holds("cors.origins", "cors.preflight")
 @pytest.mark.parametrize(
     ("origin", "allowed"),
     [("https://b.example", "https://b.example"), ("https://c.example", None)],
@@ -246,10 +272,12 @@ def test_cross_origin_headers(plain: Service, origin: str, allowed: str | None) 
     assert headers.get("Vary") == (allowed and "Origin")
 
 
+@pytest.mark.holds("cors.off")
 def test_no_cross_origin_headers_unless_asked_for(decorated: Service) -> None:
     assert "Access-Control-Allow-Origin" not in decorated.ask("GET", "/", Origin="https://a.example").headers
 
 
+@pytest.mark.holds("headers.request-headers")
 def test_request_headers(serve: Serve) -> None:
     service = serve("def init(): pass\ndef run(data, request_headers): return [data, request_headers]")
     with service.connect() as client:
@@ -258,11 +286,13 @@ def test_request_headers(serve: Serve) -> None:
     assert json.loads(body) == ["d", {"X-A": "1,2", "Content-Length": "1"}]
 
 
+@pytest.mark.holds("result.nan-as-null")
 def test_nan_as_null(serve: Serve) -> None:
     service = serve("def init(): pass\ndef run(data): return {'a': [float('nan'), 1]}", MLDEPLOY_NAN="null")
     assert service.post("").text == '{"a": [null, 1]}'
 
 
+@pytest.mark.holds("headers.server-version")
 def test_server_version_header(serve: Serve) -> None:
     service = serve(
         "def init(): pass\ndef run(data): pass",

@@ -39,6 +39,7 @@ class Model:
 FRAME = pd.DataFrame({"a": [1, 2], "at": pd.to_datetime(["2021-01-31", None])})
 
 
+@pytest.mark.holds("result.encoded")
 @pytest.mark.parametrize(
     ("value", "text"),
     [
@@ -70,12 +71,14 @@ def test_the_nearest_that_json_can_hold(value: Any, text: str) -> None:
     assert Encoder().encode({"v": value}).decode() == f'{{"v": {text}}}'
 
 
+@pytest.mark.holds("result.unencodable")
 @pytest.mark.parametrize("value", [object(), 1j, int, {"a": [object()]}])
 def test_what_json_has_nothing_for(value: Any) -> None:
     with pytest.raises(TypeError, match="which JSON has nothing for"):
         Encoder().encode(value)
 
 
+@pytest.mark.holds("result.nan-as-null")
 def test_null_for_nan_wherever_it_is() -> None:
     value = {"a": np.array([1.0, np.nan]), "b": (float("-inf"), {"c": float("nan")})}
     assert Encoder(nan_as_null=True).encode(value) == b'{"a": [1.0, null], "b": [null, {"c": null}]}'
@@ -106,6 +109,7 @@ VALUES = st.recursive(
 )
 
 
+@pytest.mark.holds("result.json")
 @given(VALUES.filter(lambda value: value is not None))
 def test_what_json_can_hold_is_what_json_dumps_writes(value: Any) -> None:
     assert Encoder().encode(value) == json.dumps(value).encode()

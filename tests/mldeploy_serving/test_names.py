@@ -41,6 +41,7 @@ def run(request):
 """
 
 
+@pytest.mark.holds("imports.v1", "paths.model-path", "rawhttp.isinstance")
 @pytest.mark.parametrize(
     ("core", "errors", "services"),
     [
@@ -56,6 +57,7 @@ def test_scripts_run_unchanged(serve: Serve, tmp_path: Path, core: str, errors: 
     assert serve(script).post("").text == "azureml-models/m/2/m.pkl"
 
 
+@pytest.mark.holds("imports.missing")
 @pytest.mark.parametrize(
     ("line", "name"),
     [
@@ -88,6 +90,7 @@ def test_names_that_are_not_there_may_be_looked_for(serve: Serve) -> None:
     assert service.post("").json() == [False, True]
 
 
+@pytest.mark.holds("imports.installed")
 def test_an_installed_package_is_left_alone(serve: Serve, tmp_path: Path) -> None:
     (tmp_path / "app" / "azureml" / "core").mkdir(parents=True)
     (tmp_path / "app" / "azureml" / "core" / "__init__.py").write_text("Model = 'the real one'")
@@ -113,6 +116,7 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.mark.holds("paths.model-path")
 @pytest.mark.parametrize(
     ("name", "version", "path"),
     [

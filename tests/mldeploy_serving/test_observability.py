@@ -39,6 +39,7 @@ def samples(service: Service) -> dict[tuple[str, str], float]:
     }
 
 
+@pytest.mark.holds("routes.metrics")
 def test_metrics_count_what_was_answered(serve: Serve) -> None:
     service = serve(SCRIPT, MLDEPLOY_METRICS="true", SCORING_TIMEOUT_MS="300")
     for data in ("1", "2", "0", "x", "sleep", "exit", b"\xff"):
@@ -70,10 +71,12 @@ def test_metrics_tell_what_waits(serve: Serve, tmp_path: Path) -> None:
     assert [asking.result().status_code for asking in asked] == [200, 200, 200]
 
 
+@pytest.mark.holds("routes.metrics")
 def test_there_are_no_metrics_unless_asked_for(plain: Service) -> None:
     assert plain.ask("GET", "/metrics").status_code == 404
 
 
+@pytest.mark.holds("log.json")
 def test_request_lines_as_json(serve: Serve) -> None:
     service = serve(SCRIPT, MLDEPLOY_REQUEST_LOG="json")
     service.ask("POST", "/score?secret=1", "4", x_request_id="the-id", x_ms_client_request_id="theirs")
@@ -105,6 +108,7 @@ def free_port() -> int:
         return port
 
 
+@pytest.mark.holds("start.health-port")
 def test_a_second_port_answers_the_same(serve: Serve) -> None:
     port = free_port()
     service = serve(SCRIPT, SEPERATE_HEALTH_ENDPOINT="true", HEALTH_PORT=str(port))
@@ -116,6 +120,7 @@ def test_a_second_port_answers_the_same(serve: Serve) -> None:
         requests.get(f"http://127.0.0.1:{port}/", timeout=20)
 
 
+@pytest.mark.holds("start.port-taken")
 def test_a_second_port_that_is_taken_is_told(serve: Serve) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -153,6 +158,7 @@ class Debugger:
         self._socket.close()
 
 
+@pytest.mark.holds("start.debug-port")
 def test_a_debugger_is_waited_for(serve: Serve) -> None:
     port = free_port()
     service = serve("print('imported')\n" + SCRIPT, "--debug-port", str(port), wait=False)

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from tests.mldeploy_serving.conftest import Service
 
 
+@pytest.mark.holds("rawhttp.request")
 def test_the_request(raw: Service) -> None:
     answer = raw.ask("POST", "/score?a=1&a=2&b=%20", b'{"k": 1}', Content_Type="application/json", X_Some_Thing="here")
     assert answer.json() == {
@@ -24,17 +25,20 @@ def test_the_request(raw: Service) -> None:
     }
 
 
+@pytest.mark.holds("rawhttp.methods")
 @pytest.mark.parametrize("method", ["GET", "OPTIONS", "POST"])
 def test_every_method_of_the_route_reaches_run(raw: Service, method: str) -> None:
     assert raw.ask(method).json()["method"] == method
 
 
+@pytest.mark.holds("rawhttp.request", "rawhttp.response")
 def test_bytes_and_chunks_arrive_as_they_are(raw: Service) -> None:
     data = bytes(range(256))
     assert raw.ask("POST", data=data, X_Want="image").content == data
     assert raw.ask("POST", data=iter([data[:7], data[7:]]), X_Want="image").content == data
 
 
+@pytest.mark.holds("rawhttp.request")
 def test_forms_and_files(raw: Service) -> None:
     answer = raw.http.post(
         raw.url + "/score", data={"a": "1"}, files={"f": ("t.bin", b"\x00\x01")}, headers={"X-Want": "form"}
@@ -42,6 +46,7 @@ def test_forms_and_files(raw: Service) -> None:
     assert answer.json() == {"form": {"a": "1"}, "files": {"f": "0001"}}
 
 
+@pytest.mark.holds("rawhttp.response", "rawhttp.none", "rawhttp.json-str", "rawhttp.failed")
 @pytest.mark.parametrize(
     ("wanted", "status", "body", "content_type", "failed"),
     [
@@ -62,6 +67,7 @@ def test_the_response(
     assert "x-ms-run-fn-exec-ms" in answer.headers
 
 
+@pytest.mark.holds("rawhttp.commas")
 def test_commas_in_a_header_make_several(raw: Service) -> None:
     answer = raw.ask("POST", X_Want="image")
     assert answer.raw.headers.getlist("X-Two") == ["1", "2"]

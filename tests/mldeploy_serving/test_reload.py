@@ -23,6 +23,7 @@ def answers(service: Service, answer: object) -> None:
     service.until(lambda: service.post("").json() == answer, f"the answer {answer!r}")
 
 
+@pytest.mark.holds("start.reload")
 def test_a_changed_script_is_loaded_again(serve: Serve, tmp_path: Path) -> None:
     (tmp_path / "app").mkdir()
     (tmp_path / "app" / "helper.py").write_text("WORD = 'one'")
@@ -52,6 +53,7 @@ def test_a_broken_script_is_told_and_waited_for(serve: Serve, tmp_path: Path) ->
     assert service.wait()["returned"] == 0
 
 
+@pytest.mark.holds("start.reload")
 def test_what_is_under_way_is_answered_by_the_old_script(serve: Serve, tmp_path: Path) -> None:
     (tmp_path / "app").mkdir()
     (tmp_path / "app" / "helper.py").write_text(

@@ -19,6 +19,7 @@ INIT = "def init(): pass\n"
 RUN = "def run(data): pass\n"
 
 
+@pytest.mark.holds("start.no-script", "start.import-fails", "start.init-fails", "start.init-ends")
 @pytest.mark.parametrize(
     ("script", "reason"),
     [
@@ -43,6 +44,16 @@ def test_what_cannot_be_served_ends_with_3_and_its_reason(serve: Serve, script: 
     assert reason in ended["reason"]
 
 
+@pytest.mark.holds(
+    "signature.init-missing",
+    "signature.run-missing",
+    "signature.init-arguments",
+    "signature.run-nothing",
+    "signature.run-only-headers",
+    "signature.run-kinds",
+    "signature.raw-and-declared",
+    "start.import-fails",
+)
 @pytest.mark.parametrize(
     ("script", "reason"),
     [
@@ -83,6 +94,7 @@ def test_rules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, rea
     assert reason in str(caught.value)
 
 
+@pytest.mark.holds("log.traceback")
 def test_the_log_has_the_users_own_lines(serve: Serve) -> None:
     service = serve("def init():\n    deeper()\ndef deeper():\n    1 / 0\n" + RUN, wait=False)
     service.wait()
@@ -92,6 +104,7 @@ def test_the_log_has_the_users_own_lines(serve: Serve) -> None:
     assert "script.py" not in service.log()
 
 
+@pytest.mark.holds("variables.unknown-choice", "variables.not-a-number", "variables.too-small")
 @pytest.mark.parametrize(
     ("variables", "reason"),
     [
@@ -141,6 +154,7 @@ WHERE = """
     """
 
 
+@pytest.mark.holds("paths.app-root", "paths.source-directory", "paths.model-dir")
 @pytest.mark.parametrize("entry", ["source/x/score.py", "x/score.py"])
 def test_both_documented_layouts(serve: Serve, tmp_path: Path, entry: str) -> None:
     """One document shows a script's path in the app root, the other in the source directory."""
@@ -162,6 +176,7 @@ def test_both_documented_layouts(serve: Serve, tmp_path: Path, entry: str) -> No
     assert service.post("").json() == [str(app), "", "azureml-models/a/1", "entry_module", script]
 
 
+@pytest.mark.holds("start.flags", "paths.model-dir")
 @pytest.mark.parametrize("spelling", ["-", "_"])
 def test_flags_of_the_official_server(serve: Serve, tmp_path: Path, spelling: str) -> None:
     (tmp_path / "app").mkdir()
@@ -170,6 +185,7 @@ def test_flags_of_the_official_server(serve: Serve, tmp_path: Path, spelling: st
     assert service.post("").json() == "some/models"
 
 
+@pytest.mark.holds("start.main-py", "start.async-init")
 def test_without_a_setting_the_script_is_main_py(serve: Serve, tmp_path: Path) -> None:
     (tmp_path / "app").mkdir()
     (tmp_path / "app" / "main.py").write_text("async def init(): pass\n" + RUN)

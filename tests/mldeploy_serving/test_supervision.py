@@ -41,6 +41,7 @@ def is_gone(pid: int) -> bool:
         return True
 
 
+@pytest.mark.holds("start.starting", "log.print", "log.format")
 def test_it_says_that_it_is_starting_until_init_is_done(serve: Serve, tmp_path: Path) -> None:
     service = serve(WAITING.replace("def init(): pass", "def init(): run('go')"), wait=False)
     service.wait_for_log("begun go")
@@ -54,6 +55,7 @@ def test_it_says_that_it_is_starting_until_init_is_done(serve: Serve, tmp_path: 
     assert re.fullmatch(rf"{stamp} I \[\d+\] mldeploy.print - 00000000-0000-0000-0000-000000000000 begun go", line)
 
 
+@pytest.mark.holds("http.health-under-load")
 def test_health_is_answered_while_run_computes(serve: Serve, tmp_path: Path) -> None:
     service = serve(WAITING)
     asking = service.asking("go")
@@ -63,6 +65,7 @@ def test_health_is_answered_while_run_computes(serve: Serve, tmp_path: Path) -> 
     assert asking.result().json() == "done"
 
 
+@pytest.mark.holds("log.line", "log.print")
 def test_a_request_leaves_one_line_and_prints_carry_its_id(serve: Serve) -> None:
     service = serve("def init(): pass\ndef run(data): print('seen', data, sep='-')")
     service.ask("POST", "/score?secret=1", "x", x_request_id="the-id", Authorization="Bearer hidden")
@@ -108,12 +111,14 @@ def test_the_log_is_utf8_whatever_the_locale(serve: Serve) -> None:
     assert "größer \u2713\n" in service.log_file.read_text("utf-8")
 
 
+@pytest.mark.holds("log.other-output")
 def test_output_that_does_not_come_from_python_is_logged_too(serve: Serve) -> None:
     service = serve("import os\ndef init(): os.write(1, b'raw out\\n'); os.system('echo from a child >&2')\n" + RUN)
     service.wait_for_log("raw out")
     service.wait_for_log("from a child")
 
 
+@pytest.mark.holds("http.drain")
 def test_sigterm_answers_what_is_under_way(serve: Serve, tmp_path: Path) -> None:
     service = serve(WAITING)
     idle = service.connect()
@@ -147,6 +152,7 @@ def test_atexit_of_the_script_is_done_and_its_threads_are_not_waited_for(serve: 
     assert "said goodbye" in service.log()
 
 
+@pytest.mark.holds("http.drain")
 def test_sigterm_during_init(serve: Serve) -> None:
     service = serve(WAITING.replace("def init(): pass", "def init(): run('never')"), wait=False)
     service.wait_for_log("begun never")
@@ -167,6 +173,7 @@ def test_a_second_ctrl_c_does_not_wait(serve: Serve) -> None:
     assert (ended["exit_code"], ended["signal"]) == (-signal.SIGKILL, signal.SIGKILL)
 
 
+@pytest.mark.holds("start.init-hangs")
 def test_an_init_that_hangs_is_ended_with_where_it_hangs(serve: Serve) -> None:
     service = serve(
         WAITING.replace("def init(): pass", "def init(): run('never')"), "--init-timeout", "0.4", wait=False
@@ -176,6 +183,7 @@ def test_an_init_that_hangs_is_ended_with_where_it_hangs(serve: Serve) -> None:
     assert re.search(r'score.py", line \d+, in init\n +def init\(\): run', service.log())
 
 
+@pytest.mark.holds("start.init-hangs")
 def test_an_init_that_hangs_with_the_interpreter_held(serve: Serve) -> None:
     service = serve(
         # a mutex that is taken twice: no signal ends that, and the interpreter is not let go
@@ -190,6 +198,7 @@ def test_an_init_that_hangs_with_the_interpreter_held(serve: Serve) -> None:
     assert "in init" in service.log()  # faulthandler's
 
 
+@pytest.mark.holds("http.no-zombies")
 def test_the_worker_dies_with_its_supervisor(serve: Serve) -> None:
     service = serve(ECHO)
     worker = service.worker_pid()
@@ -197,6 +206,7 @@ def test_the_worker_dies_with_its_supervisor(serve: Serve) -> None:
     service.until(lambda: is_gone(worker), "the worker lived on")
 
 
+@pytest.mark.holds("http.no-zombies")
 def test_the_worker_dies_with_its_supervisor_where_the_kernel_does_not_help(serve: Serve) -> None:
     undo = "import ctypes\nctypes.CDLL(None).prctl(1, 0, 0, 0, 0)\n"
     service = serve(undo + ECHO)
@@ -230,6 +240,7 @@ def test_a_process_that_run_has_forked_does_not_serve(serve: Serve) -> None:
     assert service.is_healthy()
 
 
+@pytest.mark.holds("paths.spawned")
 @pytest.mark.parametrize("start", ["spawn", "loky"])
 def test_processes_that_a_script_spawns_know_it(serve: Serve, start: str) -> None:
     service = serve(
@@ -322,6 +333,7 @@ def test_a_log_whose_folder_is_gone_takes_no_other_file(tmp_path: Path) -> None:
     assert (tmp_path / "other").read_bytes() == b"its own"
 
 
+@pytest.mark.holds("log.rotated")
 def test_the_log_is_rotated_at_10_mb(serve: Serve) -> None:
     service = serve(
         "import sys\ndef init(): pass\ndef run(data):\n    for _ in range(110): sys.stdout.write('x' * 99999 + '\\n')"
@@ -332,6 +344,7 @@ def test_the_log_is_rotated_at_10_mb(serve: Serve) -> None:
     assert 10 * 2**20 <= older.stat().st_size < 10.2 * 2**20
 
 
+@pytest.mark.holds("start.port-taken")
 def test_a_taken_port_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

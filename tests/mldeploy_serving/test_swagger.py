@@ -17,6 +17,7 @@ def fetch(service: Service, version: str | None = None) -> Any:
     return answer.status_code, answer.json()
 
 
+@pytest.mark.holds("swagger.versions", "swagger.declared", "swagger.service", "variables.quoted-name")
 @pytest.mark.parametrize(
     ("asked", "key", "value"),
     [
@@ -43,18 +44,21 @@ def test_versions(decorated: Service, asked: str | None, key: str, value: str) -
     assert list(document["paths"]) == ["/", "/score", "/swagger.json"]
 
 
+@pytest.mark.holds("swagger.other-version")
 @pytest.mark.parametrize("asked", ["1", "", "v2"])
 def test_other_versions(plain: Service, asked: str) -> None:
     message = f"Swagger version [{asked}] is not valid. Supported versions: [2, 3, 3.1]."
     assert fetch(plain, asked) == (404, {"message": message})
 
 
+@pytest.mark.holds("swagger.undecorated")
 def test_an_undecorated_run_has_an_empty_schema(plain: Service) -> None:
     _, document = fetch(plain)
     assert document["definitions"]["ServiceInput"] == {"type": "object", "example": {}}
     assert document["definitions"]["ServiceOutput"] == {"type": "object", "example": {}}
 
 
+@pytest.mark.holds("swagger.mixed-types", "swagger.service")
 def test_mixed_types_cannot_be_told_in_version_2(serve: Serve) -> None:
     service = serve(
         """
@@ -73,6 +77,7 @@ def test_mixed_types_cannot_be_told_in_version_2(serve: Serve) -> None:
     assert list(document["paths"]) == ["/v1/", "/v1/score", "/v1/swagger.json"]
 
 
+@pytest.mark.holds("swagger.own")
 def test_the_users_own_documents_win(serve: Serve, tmp_path: Path) -> None:
     (tmp_path / "app").mkdir()
     (tmp_path / "app" / "swagger.json").write_text(json.dumps({"mine": 2}))
@@ -83,6 +88,7 @@ def test_the_users_own_documents_win(serve: Serve, tmp_path: Path) -> None:
     assert fetch(service, "3.1")[1]["openapi"] == "3.1.0"
 
 
+@pytest.mark.holds("swagger.broken")
 def test_a_broken_document_stops_the_start(serve: Serve, tmp_path: Path) -> None:
     (tmp_path / "app").mkdir()
     (tmp_path / "app" / "swagger.json").write_text("{")

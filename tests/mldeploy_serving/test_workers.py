@@ -48,6 +48,7 @@ def begun(service: Service) -> list[str]:
     return re.findall(r"begun (.+) in \d+", service.log())
 
 
+@pytest.mark.holds("run.process-ends", "workers.replaced")
 @pytest.mark.parametrize(
     ("how", "reason"),
     [
@@ -67,6 +68,7 @@ def test_a_worker_that_dies_is_replaced(serve: Serve, how: str, reason: str) -> 
     assert service.is_healthy()
 
 
+@pytest.mark.holds("run.process-ends")
 def test_under_v1_its_client_gets_no_answer(serve: Serve) -> None:
     service = serve(WAITING, MLDEPLOY_METRICS="true", MLDEPLOY_CONTRACT="v1")
     with pytest.raises(requests.ConnectionError):
@@ -74,6 +76,7 @@ def test_under_v1_its_client_gets_no_answer(serve: Serve) -> None:
     assert service.post("a").status_code == 200
 
 
+@pytest.mark.holds("workers.queue-kept")
 def test_requests_that_were_not_begun_outlive_their_worker(serve: Serve, tmp_path: Path) -> None:
     service = serve(WAITING, MLDEPLOY_METRICS="true")
     for _ in range(5):
@@ -88,6 +91,7 @@ def test_requests_that_were_not_begun_outlive_their_worker(serve: Serve, tmp_pat
     assert len(begun(service)) == len(set(begun(service))) + 4  # none was begun twice
 
 
+@pytest.mark.holds("workers.health", "workers.queue-kept")
 def test_health_is_503_while_a_worker_is_replaced_and_its_init_runs(serve: Serve, tmp_path: Path) -> None:
     service = serve(
         WAITING.replace("def init(): ", "def init():\n    while os.path.exists('hold'): time.sleep(0.005)\n    "),
@@ -104,6 +108,7 @@ def test_health_is_503_while_a_worker_is_replaced_and_its_init_runs(serve: Serve
     assert service.is_healthy()
 
 
+@pytest.mark.holds("workers.init-fails-later")
 def test_an_init_that_fails_later_ends_the_service(serve: Serve, tmp_path: Path) -> None:
     service = serve(WAITING.replace("def init(): ", "def init():\n    assert not os.path.exists('broken')\n    "))
     (tmp_path / "app" / "broken").touch()
@@ -112,6 +117,7 @@ def test_an_init_that_fails_later_ends_the_service(serve: Serve, tmp_path: Path)
     assert (ended["exit_code"], ended["reason"]) == (3, "init() failed: AssertionError (score.py, line 4)")
 
 
+@pytest.mark.holds("workers.replaced")
 def test_a_worker_that_dies_idle_is_replaced_too(serve: Serve) -> None:
     service = serve(WAITING, MLDEPLOY_METRICS="true")
     first = pid_of(service.post("a"))
@@ -120,6 +126,7 @@ def test_a_worker_that_dies_idle_is_replaced_too(serve: Serve) -> None:
     assert pid_of(service.post("b")) != first
 
 
+@pytest.mark.holds("run.timeout", "timeout.on-time", "timeout.raised")
 def test_the_scoring_timeout_is_answered_on_time_and_raised_in_the_script(serve: Serve) -> None:
     service = serve(
         "import time\ndef init(): pass\n"
@@ -141,6 +148,7 @@ def test_the_scoring_timeout_is_answered_on_time_and_raised_in_the_script(serve:
     assert "is replaced" not in service.log()
 
 
+@pytest.mark.holds("run.timeout", "timeout.swallowed")
 def test_a_run_that_ignores_its_timeout_is_answered_and_never_overtaken(serve: Serve, tmp_path: Path) -> None:
     service = serve(WAITING, MLDEPLOY_METRICS="true", SCORING_TIMEOUT_MS="200", MLDEPLOY_SCORING_GRACE_MS="60000")
     assert service.post("swallow go").json() == LATE
@@ -152,6 +160,7 @@ def test_a_run_that_ignores_its_timeout_is_answered_and_never_overtaken(serve: S
     assert asking.result().json()[0] == "next"
 
 
+@pytest.mark.holds("timeout.grace", "timeout.on-time", "workers.queue-kept")
 @pytest.mark.parametrize("how", ["swallow never", "held"])
 def test_a_run_that_does_not_come_back_costs_its_worker_and_nobody_elses_request(serve: Serve, how: str) -> None:
     service = serve(WAITING, MLDEPLOY_METRICS="true", SCORING_TIMEOUT_MS="200", MLDEPLOY_SCORING_GRACE_MS="300")
@@ -167,6 +176,7 @@ def test_a_run_that_does_not_come_back_costs_its_worker_and_nobody_elses_request
     assert "in run" in service.log().partition("is replaced")[2]  # faulthandler's stack: where it was
 
 
+@pytest.mark.holds("workers.timeout")
 def test_the_workers_own_limit(serve: Serve) -> None:
     service = serve(WAITING, MLDEPLOY_METRICS="true", WORKER_TIMEOUT="1")
     answer = service.post("swallow never")
@@ -177,11 +187,13 @@ def test_the_workers_own_limit(serve: Serve) -> None:
     assert service.post("a").json()[0] == "a"
 
 
+@pytest.mark.holds("timeout.off")
 def test_no_scoring_timeout(serve: Serve) -> None:
     service = serve(WAITING, SCORING_TIMEOUT_MS="0", WORKER_TIMEOUT="0")
     assert service.post("a").json()[0] == "a"
 
 
+@pytest.mark.holds("http.client-gone")
 def test_a_client_that_went_away_frees_no_place(serve: Serve, tmp_path: Path) -> None:
     service = serve(WAITING, MLDEPLOY_METRICS="true")
     with service.connect() as client:
@@ -194,6 +206,7 @@ def test_a_client_that_went_away_frees_no_place(serve: Serve, tmp_path: Path) ->
     assert asking.result().json()[0] == "next"
 
 
+@pytest.mark.holds("workers.count", "workers.preload", "start.init-once", "run.once")
 @pytest.mark.parametrize("preload", ["false", "true"])
 def test_several_workers_have_one_call_each(serve: Serve, tmp_path: Path, preload: str) -> None:
     service = serve(WAITING, MLDEPLOY_METRICS="true", WORKER_COUNT="3", WORKER_PRELOAD=preload, wait=False)
@@ -208,6 +221,7 @@ def test_several_workers_have_one_call_each(serve: Serve, tmp_path: Path, preloa
     assert len({pid_of(asking.result()) for asking in asked}) == 3
 
 
+@pytest.mark.holds("workers.replaced", "workers.preload")
 @pytest.mark.parametrize("preload", ["false", "true"])
 def test_one_of_several_that_dies_is_replaced_without_a_503(serve: Serve, tmp_path: Path, preload: str) -> None:
     service = serve(WAITING, MLDEPLOY_METRICS="true", WORKER_COUNT="2", WORKER_PRELOAD=preload, wait=False)
@@ -234,6 +248,7 @@ def test_a_template_that_dies_is_made_anew_with_its_workers(serve: Serve) -> Non
     assert service.wait()["returned"] == 0
 
 
+@pytest.mark.holds("http.no-zombies")
 @pytest.mark.parametrize("preload", ["false", "true"])
 def test_nothing_is_left_of_several_workers(serve: Serve, preload: str) -> None:
     service = serve(WAITING, MLDEPLOY_METRICS="true", WORKER_COUNT="2", WORKER_PRELOAD=preload, wait=False)
@@ -249,6 +264,7 @@ def test_many_at_once_are_all_answered_by_few(serve: Serve) -> None:
     assert sorted(asking.result().json()[0] for asking in asked) == sorted(f"n{number}" for number in range(60))
 
 
+@pytest.mark.holds("run.once")
 def test_run_is_called_on_the_main_thread_of_a_process_without_others(serve: Serve) -> None:
     service = serve(
         "import threading\ndef init(): pass\n"

@@ -72,6 +72,7 @@ def pipes(tmp_path: Path) -> list[str]:
     return paths
 
 
+@pytest.mark.holds("http.keep-alive")
 def test_keep_alive(servers: Starter, scripts: dict[str, Group], receive: Receive) -> None:
     official, ours = servers.pair(scripts["undecorated"], "v1")
     with connect(official, SCORE) as connection:
@@ -84,6 +85,7 @@ def test_keep_alive(servers: Starter, scripts: dict[str, Group], receive: Receiv
             connection.sendall(SCORE)
 
 
+@pytest.mark.holds("headers.no-server")
 def test_server_header(servers: Starter, scripts: dict[str, Group], asking: type[Asked]) -> None:
     official, ours = (server.ask(asking()) for server in servers.pair(scripts["undecorated"], "v1"))
     assert (official.header("Server"), ours.header("Server")) == ("gunicorn", None)
@@ -96,6 +98,7 @@ def test_date(servers: Starter, scripts: dict[str, Group]) -> None:
     assert official.send(SCORE).header("Date") is not None
 
 
+@pytest.mark.holds("http.health-under-load")
 def test_health_under_load(servers: Starter, pipes: list[str], receive: Receive) -> None:
     for start, pipe, answers in zip((servers.official, servers.ours), pipes, (False, True), strict=True):
         script = WAITING.format(name="run", parameter="data", pipe=pipe, other="init", other_parameter="")
@@ -108,6 +111,7 @@ def test_health_under_load(servers: Starter, pipes: list[str], receive: Receive)
             assert receive(health).status == 200
 
 
+@pytest.mark.holds("start.starting")
 def test_starting(servers: Starter, pipes: list[str], receive: Receive) -> None:
     for start, pipe, status in zip((servers.official, servers.ours), pipes, (200, 503), strict=True):
         script = WAITING.format(name="init", parameter="", pipe=pipe, other="run", other_parameter="data")
@@ -141,12 +145,14 @@ def run(data):
         connection.close()
 
 
+@pytest.mark.holds("http.body-too-large")
 def test_large_body(servers: Starter, scripts: dict[str, Group], asking: type[Asked]) -> None:
     asked = asking(body=b"x" * (BODY_LIMIT_BYTES + 1))
     official, ours = (server.ask(asked) for server in servers.pair(scripts["ids"], "v1"))
     assert (official.status, ours.status) == (200, 413)
 
 
+@pytest.mark.holds("log.line")
 def test_one_line(servers: Starter, scripts: dict[str, Group], asking: type[Asked]) -> None:
     for server, lines in zip(servers.pair(scripts["undecorated"], "v1"), (2, 1), strict=True):
         before, later = (server.log().count(text) for text in ("POST /score", "GET /score"))
@@ -159,6 +165,7 @@ def test_one_line(servers: Starter, scripts: dict[str, Group], asking: type[Aske
         assert server.log().count("POST /score") - before == lines
 
 
+@pytest.mark.holds("start.loopback")
 def test_loopback(servers: Starter, tmp_path: Path) -> None:
     told = "from azureml_inference_server_http.constants import DEFAULT_HOST; print(DEFAULT_HOST)"
     official = subprocess.run([servers.official_python, "-c", told], check=True, capture_output=True, text=True)
