@@ -14,7 +14,7 @@ from urllib.parse import unquote_to_bytes
 
 from mldeploy_serving.contract.table import Table
 from mldeploy_serving.http import metrics, swagger
-from mldeploy_serving.http.connection import Connection
+from mldeploy_serving.http.connection import Connection, Source
 from mldeploy_serving.http.cors import Cors
 from mldeploy_serving.http.request_ids import RequestIds
 from mldeploy_serving.http.request_log import RequestLog
@@ -239,12 +239,12 @@ class Application:
             return
         last = self.draining or not request.keep_alive or request.http_version == "1.0"
         self._note(request, answer, "")
-        _connection(request).begin(self._head(request, answer, last), last=last)
+        _connection(request).begin(self._head(request, answer, last, whole=False), last=last)
 
-    def send(self, request: Request, chunk: bytes) -> None:
-        """Send a piece of such an answer."""
+    def send(self, request: Request, chunk: bytes, source: Source) -> None:
+        """Send a piece of such an answer, which comes from `source`."""
         if not request.answered:
-            _connection(request).send(chunk)
+            _connection(request).send(chunk, source)
 
     def end(self, request: Request, *, complete: bool) -> None:
         """That was the last piece; or, if it is not complete, there will be no more."""
@@ -266,7 +266,7 @@ class Application:
         if self._metrics is not None and request.path == b"/score":
             self._metrics.add(answer, took, error)
 
-    def _head(self, request: Request, answer: Answer, last: bool) -> bytes:
+    def _head(self, request: Request, answer: Answer, last: bool, *, whole: bool = True) -> bytes:
         status = answer.status
         parts = [self._start(status, answer.content_type, answer.failed, answer.with_ids), self._today()]
         add = parts.append
@@ -274,7 +274,7 @@ class Application:
             add(b"Connection: close\r\n")
         elif request.http_version == "1.0":
             add(b"Connection: keep-alive\r\n")
-        if answer.chunks is None and status >= 200 and status not in {204, 304}:
+        if whole and status >= 200 and status not in {204, 304}:
             add(b"Content-Length: %d\r\n" % len(answer.body))
         for name, value in answer.headers:
             if name.lower() != _CLIENT_ID or not request.client_request_id:  # the client's own is said below

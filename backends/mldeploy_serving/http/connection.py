@@ -27,7 +27,6 @@ _LOOKS = 4  # within the time that a client may stall
 _SMALL = 4096
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _TOO_LARGE = f"The body is larger than {BODY_LIMIT_BYTES} bytes."
-_NO_BODY = (b"204", b"304")
 _ORIGIN = re.compile(rb"[^:/?#]+://[^/?#]*")
 
 
@@ -46,6 +45,16 @@ class Application(Protocol):
         """Answer `request` by its connection's `answer`, now or later."""
 
 
+class Source(Protocol):
+    """Where a streamed answer comes from."""
+
+    def hold(self) -> None:
+        """Make no more of it, until `go_on`."""
+
+    def go_on(self) -> None:
+        """The client has read, or is gone."""
+
+
 class Connection(asyncio.Protocol):
     """The protocol that `asyncio` drives; every method runs in the loop's thread."""
 
@@ -54,6 +63,7 @@ class Connection(asyncio.Protocol):
     _unsent = 0  # bytes that the client had not read at the last look
     _fruitless = 0  # bytes since a request began or its body last grew
     _streaming = False  # the answer of the current request has begun
+    _held: Source | None = None  # what waits until the client reads on
     _replaying = False  # the parser is told again of a head that has been dealt with
 
     def __init__(self, application: Application) -> None:
@@ -106,6 +116,7 @@ class Connection(asyncio.Protocol):
             if request is not None:
                 request.answered = True
         self._waiting.clear()
+        self._release()
         self._application.closed(self)
 
     def data_received(self, data: bytes) -> None:
@@ -143,6 +154,7 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """The client has read."""
         self._clogged = False
+        self._release()
         self._next()
 
     # what httptools calls
@@ -249,25 +261,32 @@ class Connection(asyncio.Protocol):
         In HTTP/1.1 they are chunks; in 1.0 the end of the connection is the end of the body.
 
         Args:
-            head: Status line and headers, with the empty line at their end; without Transfer-Encoding.
+            head: Status line and headers, with the empty line at their end; without those of the body's length.
             last: Close the connection afterwards; has to be true in HTTP/1.0.
         """
         request = self.current
         assert request is not None
         self._streaming = True
         self._last = last
-        bodiless = head[9:12] in _NO_BODY
-        self._silent = bodiless or request.method == b"HEAD"
-        self._chunked = request.http_version != "1.0" and not bodiless
+        self._silent = request.method == b"HEAD"
+        self._chunked = request.http_version != "1.0"
         if self._chunked:
             head = head[:-2] + b"Transfer-Encoding: chunked\r\n\r\n"
         self._transport.write(head)
 
-    def send(self, chunk: bytes) -> None:
-        """Send a piece of the body."""
+    def send(self, chunk: bytes, source: Source) -> None:
+        """Send a piece of the body.
+
+        Args:
+            chunk: What is sent.
+            source: Where it comes from; held while the client does not read, as all that is sent is kept until then.
+        """
         if not chunk or self._silent:  # an empty chunk would be the end
             return
         self._transport.write(b"%x\r\n%s\r\n" % (len(chunk), chunk) if self._chunked else chunk)
+        if self._clogged and self._held is None:
+            self._held = source
+            source.hold()
 
     def end(self) -> None:
         """That was all of the body."""
@@ -283,11 +302,6 @@ class Connection(asyncio.Protocol):
         self.current = None
         self._waiting.clear()
         self._transport.abort()
-
-    @property
-    def clogged(self) -> bool:
-        """Whether the client does not read as fast as it is sent to: what more it is sent is kept in memory."""
-        return self._clogged
 
     def look(self) -> bool:
         """See whether the client has stalled; `watch` calls this four times in the time that it may.
@@ -355,6 +369,11 @@ class Connection(asyncio.Protocol):
             self._transport.close()
         elif self._expects_continue:
             self._say_continue()
+
+    def _release(self) -> None:
+        if self._held is not None:
+            held, self._held = self._held, None
+            held.go_on()
 
     def _say_continue(self) -> None:
         """Ask for the body, once it is this request's turn to speak."""

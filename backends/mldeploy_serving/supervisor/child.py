@@ -106,6 +106,15 @@ class Child(asyncio.Protocol):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, number)
 
+    def hold(self) -> None:
+        """Read no more of it, so that it has to wait."""
+        self._transport.pause_reading()
+
+    def go_on(self) -> None:
+        """Read on."""
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+
     def close(self) -> None:
         """Let it end: it does so when it has read the end of its channel."""
         self._transport.close()

@@ -221,7 +221,7 @@ class Pool:
         elif kind == "begin":
             self._application.begin(child.work[0], _answer(head, b""))
         elif kind == "chunk":
-            self._application.send(child.work[0], body)
+            self._application.send(child.work[0], body, child)
         elif kind in {"end", "broken"}:
             self._application.end(self._advance(child), complete=kind == "end")
             self._dispatch()
