@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -105,8 +106,13 @@ def test_a_debugger_is_waited_for(project: Project, free_port: int) -> None:
     debug = free_port_but(free_port)
     process = project.start("serve", "--entry-script", "score.py", "--port", str(free_port), "--debug-port", str(debug))
     project.read_until(process, f"Waiting for a debugger on localhost:{debug}")
-    assert project.eventually(lambda: listens(debug))
+    assert process.stdout is not None
+    assert any("Waiting for a debugger" in line for line in process.stdout)
     assert status(free_port) == 503
+    with socket.create_connection(("127.0.0.1", debug), timeout=20) as editor:
+        attach(editor)
+        assert project.eventually(lambda: status(free_port) == 200)
+        assert answer(free_port) == b'{"got": "1"}'
     assert project.interrupt(process).code == 0
 
 
@@ -233,9 +239,20 @@ def free_port_but(taken: int) -> int:
         return port if port != taken else free_port_but(taken)
 
 
-def listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+def attach(editor: socket.socket) -> None:
+    """What an editor says to debugpy, in the Debug Adapter Protocol."""
+    heard = b""
+    said: tuple[tuple[str, dict[str, object], bytes], ...] = (
+        ("initialize", {"adapterID": "tests"}, b'"command": "initialize"'),
+        ("attach", {"justMyCode": True}, b'"event": "initialized"'),
+        ("configurationDone", {}, b'"command": "configurationDone"'),
+    )
+    for number, (command, arguments, expected) in enumerate(said, 1):
+        request = {"seq": number, "type": "request", "command": command, "arguments": arguments}
+        body = json.dumps(request).encode()
+        editor.sendall(b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        while expected not in heard:
+            heard += editor.recv(65536)
 
 
 def answer(port: int) -> bytes:
