@@ -138,6 +138,7 @@ def test_model_paths_are_found_after_the_script_has_left_the_app_root(
     assert Model.get_model_path("a") == str(models / "a" / "10" / "x.pkl")
 
 
+@pytest.mark.holds("paths.model-missing")
 @pytest.mark.parametrize(
     ("name", "version", "error", "words"),
     [
