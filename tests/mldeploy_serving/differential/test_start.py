@@ -22,13 +22,6 @@ def begun() -> dict[str, tuple[Server, Server]]:
     return {}
 
 
-@pytest.mark.holds(
-    "cors.broken-origin",
-    "variables.config-file-broken",
-    "variables.config-file-missing",
-    "variables.quoted-name",
-    "swagger.broken",
-)
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.holds(said["holds"])) for name, said in STARTS.items()]
 )
