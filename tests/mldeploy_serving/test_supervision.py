@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import re
 import signal
@@ -76,6 +77,28 @@ def test_a_request_leaves_one_line_and_prints_carry_its_id(serve: Serve) -> None
     assert len(own) == 2
     assert "hidden" not in service.log()
     assert "secret" not in service.log()
+
+
+@pytest.mark.holds("log.line")
+def test_swagger_documents_leave_a_line_and_health_leaves_none(serve: Serve) -> None:
+    service = serve(ECHO)
+    for path in ("/", "/nope", "/swagger.json"):
+        service.ask("GET", path)
+    service.wait_for_log("GET /swagger.json 200")
+    assert re.findall(r"GET (\S+)", service.log()) == ["/swagger.json"]
+
+
+@pytest.mark.holds("log.format")
+def test_the_log_is_in_utc(serve: Serve) -> None:
+    service = serve(ECHO, TZ="XYZ-11")
+    service.post("a")
+    service.wait_for_log("POST /score")
+    stamps = re.findall(r"^\S+ \S+(?=,\d{3} )", service.log(), re.MULTILINE)
+    now = datetime.datetime.now(datetime.timezone.utc)
+    assert len(stamps) > 3
+    for stamp in stamps:
+        then = datetime.datetime.fromisoformat(stamp).replace(tzinfo=datetime.timezone.utc)
+        assert abs(now - then) < datetime.timedelta(minutes=5)
 
 
 def test_what_a_script_redirects_is_not_logged(serve: Serve) -> None:

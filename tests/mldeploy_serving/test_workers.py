@@ -188,9 +188,12 @@ def test_the_workers_own_limit(serve: Serve) -> None:
 
 
 @pytest.mark.holds("timeout.off")
-def test_no_scoring_timeout(serve: Serve) -> None:
+def test_no_scoring_timeout(serve: Serve, tmp_path: Path) -> None:
     service = serve(WAITING, SCORING_TIMEOUT_MS="0", WORKER_TIMEOUT="0")
-    assert service.post("a").json()[0] == "a"
+    asking = service.asking("a go")
+    service.wait_for_log("begun a go")  # some time has gone by
+    (tmp_path / "app" / "go").touch()
+    assert asking.result().json()[0] == "a"
 
 
 @pytest.mark.holds("http.client-gone")
