@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
 
 if TYPE_CHECKING:
     from mldeploy_serving.http.connection import Connection
 
 JSON = b"application/json"
 HTML = b"text/html; charset=utf-8"
+
+
+_ESCAPED = "mldeploy.escaped"
+
+
+def _escaped(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeDecodeError)
+    return "".join(f"%{byte:02X}" for byte in error.object[error.start : error.end]), error.end
+
+
+codecs.register_error(_ESCAPED, _escaped)
 
 
 class Request:
@@ -60,6 +73,17 @@ class Request:
             b'application/json'
         """
         return self.fields.get(b"content-type", b"").partition(b";")[0].strip().lower()
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """The query's names and values; bytes that are not UTF-8 stay escaped.
+
+        Examples:
+            >>> request = Request()
+            >>> request.query = b"a=%C3%A9&a=%FF&b"
+            >>> request.pairs()
+            [('a', 'é'), ('a', '%FF'), ('b', '')]
+        """
+        return parse_qsl(self.query.decode("latin-1"), keep_blank_values=True, errors=_ESCAPED)
 
 
 class Answer:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import codecs
 import inspect
 import json
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import parse_qsl
 
 from mldeploy_serving.contract.checks import Finding, findings
 from mldeploy_serving.contract.parameters import Declared, Parameter, declared
@@ -194,20 +192,10 @@ def _is_form(request: Request) -> bool:
     return mimetype == b"application/x-www-form-urlencoded"
 
 
-def _as_sent(error: UnicodeError) -> tuple[str, int]:
-    assert isinstance(error, UnicodeDecodeError)
-    return "".join(f"%{byte:02X}" for byte in error.object[error.start : error.end]), error.end
-
-
-_AS_SENT = "mldeploy.as_sent"  # for bytes that are not UTF-8
-codecs.register_error(_AS_SENT, _as_sent)
-
-
 def _query(request: Request, table: Table) -> dict[str, Any]:
     """`?a=1&b=[1,2]&c=x&c=y` is `{"a": 1, "b": [1, 2], "c": ["x", "y"]}`."""
     found: dict[str, list[Any]] = {}
-    pairs = parse_qsl(request.query.decode("latin-1"), keep_blank_values=True, errors=_AS_SENT)
-    for name, text in pairs:
+    for name, text in request.pairs():
         found.setdefault(name, []).append(_value(text, table))
     return {name: values[0] if len(values) == 1 else values for name, values in found.items()}
 

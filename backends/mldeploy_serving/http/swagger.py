@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from urllib.parse import parse_qs
 
 from mldeploy_serving.messages import Answer, Request, refusal
 
@@ -18,7 +17,7 @@ def answer(documents: Mapping[str, bytes], request: Request) -> Answer:
         documents: The documents by every name of their version.
         request: Its query may have a `version`; without one it is 2.
     """
-    version = parse_qs(request.query.decode("latin-1"), keep_blank_values=True).get("version", ["2"])[0]
+    version = next((value for name, value in request.pairs() if name == "version"), "2")
     document = documents.get(version)
     if document is not None:
         return Answer(200, document, failed=False)
