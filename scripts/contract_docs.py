@@ -19,7 +19,6 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 TESTS = "tests/mldeploy_serving"
 TABLE = ROOT / "backends/mldeploy_serving/contract/table.json"
-SCRIPTS = ROOT / TESTS / "contract/scripts"
 CONTRACTS = ("compatible", "strict", "v1")
 GROUPS = {
     "routes": "Paths and methods",
@@ -60,9 +59,7 @@ encode are encoded. |
 
 A request that does not fit its schema is answered with the rule that it breaks and the place:
 
-```json
-{"message": "x[0][1]: expected a number, found 'a'", "rule": "value.type", "place": "x[0][1]"}
-```
+> `{"message": "x[0][1]: expected a number, found 'a'", "rule": "value.type", "place": "x[0][1]"}`
 
 Those rules are in the tables below. One status is that of all three contracts, and `exit 3` is a service that does not
 start. Which test holds which rule is in [The scoring server's rules](scoring-server.md).
@@ -83,18 +80,18 @@ the official server and ours the same.
 """
 
 
-def contract_page(rows: list[dict[str, Any]]) -> str:
+def contract_page(table: dict[str, Any]) -> str:
     """The page for users."""
+    rows = table["rules"]
     parts = [GENERATED, CONTRACT]
     for group, title in GROUPS.items():
         parts.append(f"\n## {title}\n\n| rule | when | answer |\n| --- | --- | --- |\n")
         parts += [f"| `{row['id']}` | {row['when']} | {_answer(row)} |\n" for row in rows if row["group"] == group]
     parts.append(EXAMPLES)
-    for path in sorted(SCRIPTS.glob("*.py")):
-        parts.append(f'\n```python title="{path.name}"\n{path.read_text(encoding="utf-8")}```\n')
+    for name, lines in table["scripts"].items():
+        parts.append(f'\n```python title="{name}.py"\n' + "\n".join(lines) + "\n```\n")
         parts.append("\n| rule | body | `compatible` | `strict` | `v1` |\n| --- | --- | --- | --- | --- |\n")
-        examples = [row for row in rows if row.get("example", {}).get("script") == path.name]
-        parts += [_example(row) for row in examples]
+        parts += [_example(row) for row in rows if row.get("example", {}).get("script") == name]
     return "".join(parts)
 
 
@@ -115,7 +112,7 @@ def _example(row: dict[str, Any]) -> str:
 
 
 def _code(text: str) -> str:
-    return f"`{text}`".replace("|", "\\|")
+    return f"`{text}`".replace("|", "\\|") if text else "(nothing)"
 
 
 def server_page(rows: list[dict[str, Any]], held: dict[str, list[str]]) -> str:
@@ -149,14 +146,15 @@ class Collected:
 
 def main(flags: list[str]) -> int:
     """Write the pages, or check them."""
-    rows: list[dict[str, Any]] = json.loads(TABLE.read_text(encoding="utf-8"))["rules"]
+    table = json.loads(TABLE.read_text(encoding="utf-8"))
+    rows = table["rules"]
     collected, said = Collected(), io.StringIO()
     with contextlib.redirect_stdout(said):
         code = pytest.main(["-q", "--collect-only", "-p", "no:cacheprovider", str(ROOT / TESTS)], [collected])
     if code:
         print(said.getvalue())
         return 1
-    pages = {"contract.md": contract_page(rows), "scoring-server.md": server_page(rows, collected.tests)}
+    pages = {"contract.md": contract_page(table), "scoring-server.md": server_page(rows, collected.tests)}
     ids = [row["id"] for row in rows]
     wrong = [f"{rule} has no test" for rule in ids if rule not in collected.tests]
     wrong += [

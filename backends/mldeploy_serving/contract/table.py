@@ -57,6 +57,23 @@ class Table:
         return self._rules[rule]
 
 
+@dataclass(frozen=True)
+class Example:
+    """A request that shows a rule.
+
+    Args:
+        rule: The rule's id.
+        script: The text of the entry script that it is sent to.
+        body: What is posted, as `application/json`.
+        answers: Status and body of the answer, by contract.
+    """
+
+    rule: str
+    script: str
+    body: str
+    answers: dict[str, tuple[int, str]]
+
+
 @cache
 def rows() -> tuple[dict[str, Any], ...]:
     """All rows of `table.json`, in its order.
@@ -64,8 +81,33 @@ def rows() -> tuple[dict[str, Any], ...]:
     Every one has `id`, `group`, `when` (a sentence), `compatible`, `strict` and `v1` (a status, or a few words where
     a status says nothing) and `source` (where it was observed); some have `says` (a message) and `example`.
     """
-    read: dict[str, list[dict[str, Any]]] = json.loads(Path(__file__).with_name("table.json").read_bytes())
-    return tuple(read["rules"])
+    return tuple(_read()["rules"])
+
+
+def examples() -> tuple[Example, ...]:
+    """The examples of those rules that a single request shows.
+
+    Examples:
+        >>> next(each.answers["strict"] for each in examples() if each.rule == "value.fraction")[0]
+        400
+    """
+    scripts = {name: "\n".join(lines) + "\n" for name, lines in _read()["scripts"].items()}
+    return tuple(
+        Example(
+            row["id"],
+            scripts[row["example"]["script"]],
+            row["example"]["body"],
+            {contract: (row[contract], row["example"][contract]) for contract in CONTRACTS},
+        )
+        for row in rows()
+        if "example" in row
+    )
+
+
+@cache
+def _read() -> dict[str, Any]:
+    table: dict[str, Any] = json.loads(Path(__file__).with_name("table.json").read_bytes())
+    return table
 
 
 def _rule(row: dict[str, Any], contract: str) -> Rule:
