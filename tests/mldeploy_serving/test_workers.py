@@ -177,13 +177,17 @@ def test_a_run_that_does_not_come_back_costs_its_worker_and_nobody_elses_request
 
 
 @pytest.mark.holds("workers.timeout")
-def test_the_workers_own_limit(serve: Serve) -> None:
-    service = serve(WAITING, MLDEPLOY_METRICS="true", WORKER_TIMEOUT="1")
-    answer = service.post("swallow never")
-    assert answer.status_code == 500
-    assert re.fullmatch(
-        r"The worker has ended: run\(\) has worked for \d\.\d s \(WORKER_TIMEOUT\)\.", answer.json()["message"]
-    )
+@pytest.mark.parametrize("contract", ["compatible", "v1"])
+def test_the_workers_own_limit(serve: Serve, contract: str) -> None:
+    service = serve(WAITING, MLDEPLOY_METRICS="true", WORKER_TIMEOUT="1", MLDEPLOY_CONTRACT=contract)
+    late = r"The worker has ended: run\(\) has worked for \d\.\d s \(WORKER_TIMEOUT\)\."
+    if contract == "v1":
+        with pytest.raises(requests.ConnectionError):
+            service.post("swallow never")
+    else:
+        answer = service.post("swallow never")
+        assert answer.status_code == 500
+        assert re.fullmatch(late, answer.json()["message"])
     assert service.post("a").json()[0] == "a"
 
 

@@ -145,6 +145,35 @@ def run(data):
         connection.close()
 
 
+@pytest.mark.holds("workers.timeout")
+def test_worker_timeout(servers: Starter, asking: type[Asked]) -> None:
+    script = """
+import hashlib, time
+def init():
+    pass
+def run(data):
+    while data == "python":
+        time.sleep(0.01)
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 200_000_000)  # minutes that no exception ends
+"""
+    answers = {
+        "official": [(500, "<title>Internal Server Error</title>"), (0, "")],
+        "v1": [(0, ""), (0, "")],
+        "compatible": [(500, "(WORKER_TIMEOUT).")] * 2,
+    }
+    files = {"score.py": script}
+    started = {
+        name: servers.ours(files, {"WORKER_TIMEOUT": "1", "MLDEPLOY_CONTRACT": name}) for name in list(answers)[1:]
+    }
+    started["official"] = servers.official(files, {"WORKER_TIMEOUT": "1"})
+    for name, server in started.items():
+        server.wait_until_healthy()
+        for body, (status, words) in zip((b"python", b"c"), answers[name], strict=True):
+            reply = server.ask(asking(body=body))
+            assert reply.status == status
+            assert words in reply.body.decode()
+
+
 @pytest.mark.holds("http.body-too-large")
 def test_large_body(servers: Starter, scripts: dict[str, Group], asking: type[Asked]) -> None:
     asked = asking(body=b"x" * (BODY_LIMIT_BYTES + 1))

@@ -11,7 +11,10 @@ if TYPE_CHECKING:
     from tests.mldeploy_serving.differential.conftest import Group, Row, Starter
 
 # what one request and its answer do not show
-SHOWN_ELSEWHERE = {"run.timeout": "test_connections.py::test_timeout_on_time"}
+SHOWN_ELSEWHERE = {
+    "run.timeout": "test_connections.py::test_timeout_on_time",
+    "workers.timeout": "test_connections.py::test_worker_timeout",
+}
 
 
 def test_row_of_the_table(servers: Starter, group: Group, held_row: Row, contract: str) -> None:
