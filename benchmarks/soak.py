@@ -5,7 +5,8 @@
 wrk sends good requests and those that a client or the script is to blame for; at the same time a client misbehaves in
 every other way: it leaves before its answer, sends half a body or nothing that is HTTP, asks for what takes too long.
 Every answer is checked. What the processes take is read whenever nothing is under way: ten times, after a warm-up in
-which workers have died as well. Threads and open files must be as many as at the start, and memory must not grow.
+which workers have died as well. Threads and open files must be as many as at the start, and memory must not grow: that
+which is no file's, as what of a file counts as ours depends on who else has it open.
 
 Ends with 1 where an answer is lost or wrong, or something has grown.
 """
@@ -64,7 +65,7 @@ def _soak(server: Server, seconds: int) -> bool:
         expect(server, body(0, do="die"), 500)
     capacity = mixed(server, per_second=0, connections=8, seconds=3).per_second
     print(f"capacity {capacity:.0f} requests/s; {PERIODS} periods of {seconds} s at half of it, after a warm-up")
-    print("period  requests/s  p50 ms  p99 ms  misbehaved  memory MB  threads  files")
+    print("period  requests/s  p50 ms  p99 ms  misbehaved  PSS MB  own MB  threads  files", flush=True)
     resting = [_period(server, number, int(capacity / 2), seconds, start) for number in range(PERIODS + 1)]
     return _judge(start, resting[1:])
 
@@ -82,7 +83,7 @@ def _period(server: Server, number: int, per_second: int, seconds: int, start: T
     rest = _at_rest(server, start)
     print(
         f"{number or 'warm':>6} {seen.per_second:11.0f} {seen.p50_ms:7.2f} {seen.p99_ms:7.2f} {times:11} "
-        f"{rest.pss_mb:10.2f} {rest.threads:8} {rest.files:6}",
+        f"{rest.pss_mb:7.2f} {rest.own_mb:7.2f} {rest.threads:8} {rest.files:6}",
         flush=True,
     )
     return rest
@@ -99,11 +100,15 @@ def _at_rest(server: Server, before: Taken | None = None) -> Taken:
 
 
 def _judge(start: Taken, resting: list[Taken]) -> bool:
-    first = statistics.median(each.pss_mb for each in resting[:3])
-    last = statistics.median(each.pss_mb for each in resting[-3:])
+    first = statistics.median(each.own_mb for each in resting[:3])
+    last = statistics.median(each.own_mb for each in resting[-3:])
     end = resting[-1]
     grown = {
-        "memory, MB (medians of the first and last three periods)": (first, last, max(GROWTH_MB, first * GROWTH)),
+        "own memory, MB, medians of the first and last three periods": (
+            first,
+            last,
+            max(GROWTH_MB, first * GROWTH),
+        ),
         "threads": (start.threads, end.threads, 0),
         "open files": (start.files, end.files, 0),
         "processes": (start.processes, end.processes, 0),

@@ -8,7 +8,7 @@ import json
 import socket
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from scoring_servers.servers import PATIENCE_S, Server, Unusable
 
@@ -45,7 +45,7 @@ def expect(server: Server, posted: bytes, status: int, *, says: str = "") -> Non
     """
     with _connected(server) as client:
         client.sendall(_request(posted))
-        _check(client, status, says)
+        _check(client, status, says=[says])
 
 
 def _leaves_before_the_answer(server: Server) -> None:
@@ -71,15 +71,14 @@ def _sends_slowly(server: Server) -> None:
         for at in range(0, len(request), 20):
             client.sendall(request[at : at + 20])
             time.sleep(0.005)
-        _check(client, 200, str(token))
+        _check(client, 200, says=[str(token)])
 
 
 def _sends_all_at_once(server: Server) -> None:
     tokens = [next(_tokens) for _ in range(5)]
     with _connected(server) as client:
         client.sendall(b"".join(_request(body(token)) for token in tokens))
-        for token in tokens:
-            _check(client, 200, str(token))
+        _check(client, *[200] * len(tokens), says=[str(token) for token in tokens])
 
 
 def _sends_chunks(server: Server) -> None:
@@ -88,7 +87,7 @@ def _sends_chunks(server: Server) -> None:
     with _connected(server) as client:
         client.sendall(b"POST /score HTTP/1.1\r\nHost: soak\r\nTransfer-Encoding: chunked\r\n\r\n")
         client.sendall(b"%x\r\n%s\r\n0\r\n\r\n" % (len(posted), posted))
-        _check(client, 200, str(token))
+        _check(client, 200, says=[str(token)])
 
 
 def _sends_much(server: Server) -> None:
@@ -141,9 +140,12 @@ def _request(posted: bytes) -> bytes:
     return head % len(posted) + posted
 
 
-def _check(client: socket.socket, status: int, says: str = "") -> None:
-    answer = http.client.HTTPResponse(client)
-    answer.begin()
-    text = answer.read().decode()
-    if answer.status != status or says not in text:
-        raise Unusable(f"{answer.status} {text[:200]!r} instead of {status} with {says!r}")
+def _check(client: socket.socket, *statuses: int, says: Sequence[str] = ()) -> None:
+    """Read so many answers, which may come together."""
+    with client.makefile("rb") as stream:
+        for status, text in itertools.zip_longest(statuses, says, fillvalue=""):
+            seen = stream.readline().decode()
+            headers = http.client.parse_headers(stream)
+            answer = stream.read(int(headers["Content-Length"] or 0)).decode()
+            if f" {status} " not in seen or text not in answer:
+                raise Unusable(f"{seen!r} {answer[:200]!r} instead of {status} with {text!r}")
