@@ -7,6 +7,7 @@ are refused by all, some are converted silently as the official server does, and
 from __future__ import annotations
 
 import itertools
+import json
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -67,13 +68,15 @@ def shown(value: Any) -> str:
     """A value in a message: short, in JSON's words.
 
     Examples:
-        >>> shown(None), shown(True), shown([1, 2]), shown("x")
-        ('null', 'true', 'an array', "'x'")
+        >>> shown(None), shown(True), shown([1, 2]), shown("x"), shown(float("-inf"))
+        ('null', 'true', 'an array', "'x'", '-Infinity')
     """
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, (list, dict)):
         return "an array" if isinstance(value, list) else "an object"
+    if isinstance(value, float) and not math.isfinite(value):
+        return json.dumps(value)
     if isinstance(value, int) and value.bit_length() > 1000:
         return "an integer of more than 300 digits"
     text = repr(value)

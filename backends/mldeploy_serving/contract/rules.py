@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any
 
 from mldeploy_serving.contract.arguments import DeclaredArguments, Headers, builder
-from mldeploy_serving.contract.checks import Finding
+from mldeploy_serving.contract.checks import Finding, shown
 from mldeploy_serving.contract.encoding import Encoder, NotFinite, Unsendable
 from mldeploy_serving.contract.table import Table
 from mldeploy_serving.entry.script import Script
@@ -79,7 +79,7 @@ class Rules:
     def unwritable(self, error: Exception) -> Answer:
         """The answer where `success` has raised `error`."""
         if isinstance(error, NotFinite):
-            return self._refusal("result.not-finite", place=error.place, found=error.found)
+            return self._refusal("result.not-finite", place=error.place, found=shown(error.found))
         if self._v1 and isinstance(error, Unsendable):
             return _gunicorns_own()
         return self._refusal("result.unencodable")

@@ -169,21 +169,21 @@ RESULTS: list[tuple[str, str, dict[str, Any]]] = [
     (
         "result.not-finite",
         "{'p': [1.0, float('nan')]}",
-        {"compatible": '{"p": [1.0, NaN]}', "strict": (finite("nan", "p[1]"), "False"), "v1": '{"p": [1.0, NaN]}'},
+        {"compatible": '{"p": [1.0, NaN]}', "strict": (finite("NaN", "p[1]"), "False"), "v1": '{"p": [1.0, NaN]}'},
     ),
     (
         "result.not-finite",
         "np.array([1, np.inf])",
         {
             "compatible": "[1.0, Infinity]",
-            "strict": (finite("inf", "[1]"), "False"),
+            "strict": (finite("Infinity", "[1]"), "False"),
             "v1": (INTERNAL, "False"),
         },
     ),
     (
         "result.not-finite",
         "float('nan')",
-        {"compatible": "NaN", "strict": (finite("nan", "its top"), "False"), "v1": "NaN"},
+        {"compatible": "NaN", "strict": (finite("NaN", "its top"), "False"), "v1": "NaN"},
     ),
     ("run.awaitable", "later(5)", {"compatible": "5", "strict": "5", "v1": (INTERNAL, "False")}),
     ("run.raised", "fail(ValueError('secret'))", dict.fromkeys(CONTRACTS, (SCRIPT_FAILED, "True"))),
@@ -258,3 +258,45 @@ def test_strict_writes_null_where_it_is_asked_to(serve: Serve) -> None:
 def test_a_contract_that_there_is_not(serve: Serve, variables: dict[str, str], reason: str) -> None:
     ended = serve("def init(): pass\ndef run(data): pass", wait=False, **variables).wait()
     assert (ended["exit_code"], ended["reason"]) == (3, reason)
+
+
+@pytest.mark.holds("body.not-converted", "body.optional")
+@pytest.mark.parametrize("options", ["convert_to_provided_type=False", "optional=True"])
+def test_what_is_not_converted_is_as_it_was_sent(serve: Serve, options: str) -> None:
+    """Also where arrays of that type are read by a parser that has no integers of more than 64 bit."""
+    service = serve(
+        f"""
+        import numpy as np
+        from inference_schema.parameter_types.numpy_parameter_type import NumpyParameterType
+        from inference_schema.schema_decorators import input_schema
+        def init(): pass
+        @input_schema("x", NumpyParameterType(np.array([1.0])), {options})
+        def run(x=None): return repr(x)
+        """
+    )
+    assert service.post('{"x": []}').json() == "[]"
+    assert service.post("{}").json() == "None"
+    sent = "[123456789012345678901234567890]"
+    given = sent if "False" in options else "array([1.23456789e+29])"
+    assert service.post(f'{{"x": {sent}}}').json() == given
+
+
+@pytest.mark.holds("body.json-limits")
+@pytest.mark.parametrize("contract", CONTRACTS)
+@pytest.mark.parametrize(
+    "body", ["[" * 100_000, '{"x": ' + "[" * 100_000 + "]" * 100_000 + "}", '{"k": ' + "9" * 10_000 + "}"]
+)
+def test_json_that_python_cannot_read(services: dict[str, Service], contract: str, body: str) -> None:
+    answer = services[contract].post(body)
+    assert answer.status_code == Table(contract)["body.json-limits"].status
+    expected = INTERNAL if contract == "v1" else "POST body could not be decoded as JSON: "
+    assert answer.json()["message"].startswith(expected)
+    assert ask(services[contract]).status_code == 200
+
+
+@pytest.mark.holds("body.query-brackets")
+@pytest.mark.parametrize("contract", CONTRACTS)
+def test_a_query_that_python_cannot_read(serve: Serve, contract: str) -> None:
+    service = serve("def init(): pass\ndef run(data): return len(data)", MLDEPLOY_CONTRACT=contract)
+    answer = service.ask("GET", "/score?a=" + "[" * 3000)
+    assert answer.status_code == Table(contract)["body.query-brackets"].status
