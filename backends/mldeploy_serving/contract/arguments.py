@@ -9,7 +9,7 @@ from typing import Any
 
 from mldeploy_serving.contract.checks import Finding, findings
 from mldeploy_serving.contract.parameters import Declared, Parameter, declared
-from mldeploy_serving.contract.reading import Twice, read_once, reader
+from mldeploy_serving.contract.reading import Twice, once, reader
 from mldeploy_serving.contract.table import Table
 from mldeploy_serving.entry.script import Script
 from mldeploy_serving.messages import Answer, Request, refusal, to_json
@@ -96,7 +96,8 @@ class DeclaredArguments:
         self._declared = declared(script.run)
         always = (each for each in self._declared if each.converted and not each.optional)
         types: dict[str, Declared | None] = {each.name: each.type for each in always}
-        self._read = read_once if self._strict else reader([types.get(each.name) for each in script.parameters])
+        read = reader([types.get(each.name) for each in script.parameters])
+        self._read = once(read) if self._strict else read
 
     def of(self, request: Request) -> Arguments:
         """The arguments that a request has, and headers for its answer.

@@ -82,6 +82,21 @@ def read_once(body: bytes) -> Any:
     return value
 
 
+def once(read: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    """What reads as `read` does, where no key may be given twice: as `read_once`, but faster for flat bodies."""
+    if read is json.loads:
+        return read_once
+
+    def read_checked(body: bytes) -> Any:
+        value = read(body)
+        # Each name in a body has a colon: where there are as many as different names at the top, none is there twice.
+        if isinstance(value, dict) and body.count(b":") == len(value):
+            return value
+        return read_once(body)
+
+    return read_checked
+
+
 class _Object(dict[str, Any]):
     """An object that was given a key twice, and that key."""
 

@@ -19,7 +19,7 @@ from inference_schema.schema_decorators import input_schema, output_schema
 from mldeploy_serving.contract.arranging import arranged
 from mldeploy_serving.contract.checks import findings
 from mldeploy_serving.contract.parameters import Array, Parameter, Scalar, Unknown, declared, describe
-from mldeploy_serving.contract.reading import Twice, read_once, reader
+from mldeploy_serving.contract.reading import Twice, once, read_once, reader
 
 NAN = float("nan")
 FRAME = pd.DataFrame({"age": [41, 7], "name": ["a", "b"], "rate": [0.5, 1.5], "ok": [True, False]})
@@ -288,3 +288,25 @@ def test_what_the_fast_one_refuses_is_read_as_ever(body: bytes) -> None:
             return str(error)
 
     assert outcome(reader([Array((1,), Scalar("number"), floats=True)])) == outcome(json.loads)
+
+
+FLOATS = reader([Array((1,), Scalar("number"), floats=True)])
+# objects with names that come twice, colons in texts, and objects in objects
+NESTED = st.recursive(
+    st.sampled_from(["1.5", "null", '":"', '"a:b"', "[]"]),
+    lambda inner: st.lists(st.tuples(st.sampled_from(["a", "b", ":"]), inner), max_size=3).map(
+        lambda pairs: "{" + ", ".join(f'"{name}": {value}' for name, value in pairs) + "}"
+    ),
+    max_leaves=6,
+)
+
+
+@given(NESTED, st.sampled_from(["utf-8", "utf-16"]))
+def test_a_key_that_is_given_twice_is_seen_by_the_fast_one_too(text: str, encoding: str) -> None:
+    def outcome(read: Any) -> Any:
+        try:
+            return repr(read(text.encode(encoding)))
+        except Twice as twice:
+            return (twice.key, twice.place)
+
+    assert outcome(once(FLOATS)) == outcome(read_once)
