@@ -74,9 +74,6 @@ SERVER = """# The scoring server's rules
 Every rule of the scoring server's [contract](contract.md), where it was observed (S: on the official server, C: in v1's
 documents, ours: on purpose), and the tests that hold it, below `tests/mldeploy_serving/`. Those in `differential/` ask
 the official server and ours the same.
-
-| rule | observed in | held by |
-| --- | --- | --- |
 """
 
 
@@ -96,13 +93,15 @@ def contract_page(table: dict[str, Any]) -> str:
 
 
 def _answer(row: dict[str, Any]) -> str:
+    message = f"`{row['says']}`" if "says" in row else ""
+    return "<br>".join(part for part in (_statuses(row), message) if part)
+
+
+def _statuses(row: dict[str, Any]) -> str:
     said = [str(row[contract]) for contract in CONTRACTS]
     if len(set(said)) > 1:
-        statuses = ", ".join(f"`{contract}` {each}" for contract, each in zip(CONTRACTS, said, strict=True))
-    else:
-        statuses = "" if said[0] == "same" else said[0]
-    message = f"`{row['says']}`" if "says" in row else ""
-    return "<br>".join(part for part in (statuses, message) if part)
+        return ", ".join(f"`{contract}` {each}" for contract, each in zip(CONTRACTS, said, strict=True))
+    return "" if said[0] == "same" else said[0]
 
 
 def _example(row: dict[str, Any]) -> str:
@@ -117,11 +116,14 @@ def _code(text: str) -> str:
 
 def server_page(rows: list[dict[str, Any]], held: dict[str, list[str]]) -> str:
     """The page with the tests."""
-    lines = []
-    for row in rows:
-        tests = "<br>".join(f"`{test}`" for test in held.get(row["id"], []))
-        lines.append(f"| `{row['id']}` | {row['source']} | {tests} |\n")
-    return GENERATED + SERVER + "".join(lines)
+    parts = [GENERATED, SERVER]
+    for group, title in GROUPS.items():
+        parts.append(f"\n## {title}\n\n| rule | answer | observed in | held by |\n| --- | --- | --- | --- |\n")
+        for row in rows:
+            if row["group"] == group:
+                tests = "<br>".join(f"`{test}`" for test in held.get(row["id"], []))
+                parts.append(f"| `{row['id']}` | {_statuses(row)} | {row['source']} | {tests} |\n")
+    return "".join(parts)
 
 
 class Collected:

@@ -119,10 +119,25 @@ def test_settings_that_cannot_be_used(variables: dict[str, str], reason: str) ->
         Settings.read(variables)
 
 
+@pytest.mark.holds("variables.app-root")
 def test_a_setting_that_cannot_be_used_stops_the_start(serve: Serve) -> None:
     ended = serve(INIT + RUN, wait=False, AML_APP_ROOT="/no/such/folder").wait()
     assert ended["exit_code"] == 3
     assert ended["reason"] == "The app root /no/such/folder cannot be entered: No such file or directory"
+
+
+@pytest.mark.holds("variables.without-effect")
+def test_variables_that_have_no_effect(serve: Serve) -> None:
+    variables = ("AML_APP_INSIGHTS_ENABLED", "AML_MDC_STORAGE_ENABLED", "AML_MODEL_DC_STORAGE_ENABLED")
+    service = serve(
+        INIT + "def run(data):\n    import logging\n    logging.info('not shown')\n    return data\n",
+        AML_APP_INSIGHTS_KEY="11111111-1111-1111-1111-111111111111",
+        AZUREML_LOG_LEVEL="DEBUG",
+        **dict.fromkeys(variables, "true"),
+    )
+    assert service.post("a").text == '"a"'
+    service.wait_for_log("POST /score 200")
+    assert "not shown" not in service.log()
 
 
 def test_a_failure_of_the_servers_own_is_told_and_leaves_nothing_running(serve: Serve) -> None:

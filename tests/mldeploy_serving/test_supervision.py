@@ -88,6 +88,22 @@ def test_swagger_documents_leave_a_line_and_health_leaves_none(serve: Serve) -> 
     assert re.findall(r"GET (\S+)", service.log()) == ["/swagger.json"]
 
 
+@pytest.mark.holds("log.logging")
+def test_logging_of_the_scripts_own(serve: Serve) -> None:
+    service = serve(
+        "import logging\ndef init(): pass\n"
+        "def run(data):\n"
+        "    logging.info('before %s', data)\n"
+        "    logging.warning('warned %s', data)\n"
+        "    logging.basicConfig(level=logging.INFO, format='mine %(message)s', force=True)\n"
+        "    logging.info('after %s', data)\n"
+    )
+    service.post("a")
+    service.wait_for_log("\nmine after a\n")
+    assert "warned a" in service.log()
+    assert "before a" not in service.log()
+
+
 @pytest.mark.holds("log.format")
 def test_the_log_is_in_utc(serve: Serve) -> None:
     service = serve(ECHO, TZ="XYZ-11")
@@ -400,6 +416,7 @@ def test_without_a_log_file_the_output_is_the_supervisors_own(tmp_path: Path) ->
     assert "mldeploy.supervisor - The worker has ended with exit code 3: init() failed" in done.stderr
 
 
+@pytest.mark.holds("start.wrong-flags")
 @pytest.mark.parametrize(
     "flags",
     [
