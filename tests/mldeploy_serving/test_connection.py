@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 import struct
 import threading
+import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -441,3 +443,84 @@ def test_many_connections_at_once(plain: Service) -> None:
     finally:
         for client in clients:
             client.close()
+
+
+@pytest.fixture(scope="module")
+def impatient(start_service: Serve, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service that gives clients half a second, and not a minute."""
+    folder = tmp_path_factory.mktemp("impatient")
+    (folder / "sitecustomize.py").write_text(
+        "from mldeploy_serving.http import connection\nconnection.watch.__defaults__ = (0.5,)\n"
+    )
+    script = (
+        "import time\ndef init(): pass\ndef run(data):\n    time.sleep(float(data or 0))\n    return 'x' * 20_000_000"
+    )
+    service = start_service(folder, script, PYTHONPATH=str(folder))
+    yield service
+    service.stop()
+
+
+@pytest.mark.parametrize(
+    "begun", [b"G", b"GET / HTTP/1.1\r\nHost: ", score(b"0")[:-1], POST + CHUNKED + b"\r\n5\r\nhe", POST + b"A: b\r\n"]
+)
+def test_a_client_that_stalls_in_a_request_is_told_so(impatient: Service, begun: bytes) -> None:
+    with impatient.connect() as client:
+        client.sendall(head(b"GET / HTTP/1.1", b"Host: x") + begun)
+        answers = Answers(client)
+        assert answers.next()[0] == 200
+        status, headers, body = answers.next()
+        assert (status, headers["connection"]) == (408, "close")
+        assert body == b'{"message": "The rest of the request did not come in time."}'
+        assert answers.rest() == b""
+
+
+def test_one_that_is_only_slow_or_silent_or_waits_has_not_stalled(impatient: Service) -> None:
+    with impatient.connect() as slow, impatient.connect() as silent, impatient.connect() as waiting:
+        silent.sendall(head(b"GET / HTTP/1.1", b"Host: x"))
+        assert Answers(silent).next()[0] == 200
+        waiting.sendall(score(b"2"))
+        for byte in score(b"0", b"X-Long: " + b"a" * 100):
+            slow.sendall(bytes([byte]))
+            time.sleep(0.01)  # two seconds in all
+        assert Answers(waiting).next()[0] == 200
+        assert Answers(slow).next()[0] == 200
+        silent.sendall(head(b"GET / HTTP/1.1", b"Host: x"))
+        assert Answers(silent).next()[0] == 200
+
+
+def test_a_client_that_does_not_read_its_answer_is_cut_off(impatient: Service) -> None:
+    with impatient.connect() as client:
+        client.sendall(score(b"0") * 2)
+        impatient.until(lambda: client.recv(1, socket.MSG_PEEK), "the beginning of an answer")
+        time.sleep(1.5)  # what it does not do is read
+        with pytest.raises(ConnectionResetError):
+            Answers(client).rest()
+
+
+def test_a_thousand_connections_held_open(plain: Service) -> None:
+    clients = [plain.connect() for _ in range(1000)]
+    try:
+        for client in clients:
+            client.sendall(score(b"held")[:-1])
+        assert plain.post("another").json() == {"got": "another"}
+        for client in clients:
+            client.sendall(b"d")
+        for client in clients:
+            assert Answers(client).next()[2] == b'{"got": "held"}'
+    finally:
+        for client in clients:
+            client.close()
+
+
+def test_a_head_of_64_kb(plain: Service) -> None:
+    for size, status in ((64 * 1024 - 200, 200), (64 * 1024, 431)):
+        with plain.connect() as client:
+            client.sendall(head(b"GET / HTTP/1.1", b"X-Long: " + b"a" * size))
+            assert Answers(client).next()[0] == status
+
+
+def test_a_body_in_tiny_chunks(plain: Service) -> None:
+    with plain.connect() as client:
+        client.sendall(head(b"POST /score HTTP/1.1", b"Host: x", b"Transfer-Encoding: chunked"))
+        client.sendall(b"2\r\nab\r\n" * 500_000 + b"0\r\n\r\n")
+        assert Answers(client).next()[2] == b'{"got": "%s"}' % (b"ab" * 500_000)

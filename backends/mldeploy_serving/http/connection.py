@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
+import struct
 import time
 from collections import deque
 from collections.abc import Iterable
@@ -23,6 +25,7 @@ HEAD_LIMIT_BYTES = 64 * 1024
 STALL_S = 60.0
 # how long a client that was refused may go on sending before it is cut off, so that it can read why
 LINGER_S = 2.0
+_RESET = struct.pack("ii", 1, 0)
 _LOOKS = 4  # within the time that a client may stall
 _SMALL = 4096
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -301,6 +304,8 @@ class Connection(asyncio.Protocol):
         self._streaming = False
         self.current = None
         self._waiting.clear()
+        if (client := self._transport.get_extra_info("socket")) is not None:  # by a reset: in HTTP/1.0 ends are ends
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self._transport.abort()
 
     def look(self) -> bool:
@@ -328,12 +333,6 @@ class Connection(asyncio.Protocol):
     def close(self) -> None:
         """Close a connection on which nothing is under way."""
         self._transport.close()
-
-    @property
-    def descriptor(self) -> int:
-        """The socket's file descriptor; -1 once it is closed."""
-        socket = self._transport.get_extra_info("socket")
-        return -1 if socket is None else int(socket.fileno())
 
     def peer(self) -> str:
         """The client's address."""
