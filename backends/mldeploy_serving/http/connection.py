@@ -118,8 +118,10 @@ class Connection(asyncio.Protocol):
         for request in (self.current, *self._waiting):
             if request is not None:
                 request.answered = True
+        self.current = self._incoming = None
         self._waiting.clear()
         self._release()
+        del self._parser  # it knows this object: the two, and a body, would be left to the next collection of garbage
         self._application.closed(self)
 
     def data_received(self, data: bytes) -> None:
@@ -135,7 +137,8 @@ class Connection(asyncio.Protocol):
                 data = data[upgrade.args[0] :]
                 self._restart_parser()
             except httptools.HttpParserError as error:
-                self._refuse(_invalid(error))
+                if not self._broken:  # else it has been refused already, by what came before in these bytes
+                    self._refuse(_invalid(error))
                 return
             else:
                 break
@@ -232,6 +235,7 @@ class Connection(asyncio.Protocol):
         self._expects_continue = False
         body = self._body
         request.body = bytes(body[0]) if len(body) == 1 else b"".join(body)
+        self._body = []
         request.begun = time.perf_counter()
         self._waiting.append(request)
         self._next()
