@@ -111,17 +111,17 @@ class DeclaredArguments:
             return arguments, ()
         from mldeploy_serving.contract.arranging import arranged
 
-        found = self.misfit(arguments)
+        found = self.misfit(values)  # and not defaults in Python, which are the script's own
         if found:
             raise Refused(self.explain(found))
-        for parameter in self._looked_at(arguments):
-            arguments[parameter.name] = arranged(parameter.type, arguments[parameter.name])
+        for parameter in self._looked_at(values):
+            arguments[parameter.name] = arranged(parameter.type, values[parameter.name])
         return arguments, _warning([name for name in values if name not in arguments])
 
-    def misfit(self, arguments: dict[str, Any]) -> Finding | None:
-        """The first thing about these arguments that the contract refuses."""
-        for parameter in self._looked_at(arguments):
-            for found in findings(parameter.type, arguments[parameter.name], parameter.name):
+    def misfit(self, values: dict[str, Any]) -> Finding | None:
+        """The first thing about these values that the contract refuses."""
+        for parameter in self._looked_at(values):
+            for found in findings(parameter.type, values[parameter.name], parameter.name):
                 if self._table[found.rule].status >= 400:
                     return found
         return None
@@ -137,9 +137,9 @@ class DeclaredArguments:
         values = self._values(request)
         return {each.name: values[each.name] for each in self._declared if each.name in values}
 
-    def _looked_at(self, arguments: dict[str, Any]) -> list[Parameter]:
-        there = [each for each in self._declared if each.name in arguments and each.converted]
-        return [each for each in there if arguments[each.name] or not each.optional]
+    def _looked_at(self, values: dict[str, Any]) -> list[Parameter]:
+        there = [each for each in self._declared if each.name in values and each.converted]
+        return [each for each in there if values[each.name] or not each.optional]
 
     def _values(self, request: Request) -> dict[str, Any]:
         if request.method == b"GET":

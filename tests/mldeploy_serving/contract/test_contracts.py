@@ -237,6 +237,26 @@ def test_a_body_that_is_not_utf8(services: dict[str, Service], contract: str) ->
         assert answer.json()["message"].startswith("POST body could not be decoded as JSON: 'utf-8' codec")
 
 
+@pytest.mark.holds("body.default")
+@pytest.mark.parametrize("contract", CONTRACTS)
+def test_defaults_in_python_are_the_scripts_own(serve: Serve, contract: str) -> None:
+    service = serve(
+        """
+        import numpy as np
+        from inference_schema.parameter_types.numpy_parameter_type import NumpyParameterType
+        from inference_schema.parameter_types.standard_py_parameter_type import StandardPythonParameterType
+        from inference_schema.schema_decorators import input_schema
+        def init(): pass
+        @input_schema("x", NumpyParameterType(np.array([[1.0, 2.0]])))
+        @input_schema("options", StandardPythonParameterType({"word": "w"}))
+        def run(x=np.zeros((3, 1)), options={}): return [x.tolist(), options]
+        """,
+        MLDEPLOY_CONTRACT=contract,
+    )
+    answer = service.post("{}")
+    assert (answer.status_code, answer.json()) == (200, [[[0.0], [0.0], [0.0]], {}])
+
+
 def test_strict_writes_null_where_it_is_asked_to(serve: Serve) -> None:
     service = serve(
         "def init(): pass\ndef run(data): return [float('nan')]", MLDEPLOY_CONTRACT="strict", MLDEPLOY_NAN="null"

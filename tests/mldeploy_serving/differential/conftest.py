@@ -378,13 +378,13 @@ def _held(row: Row) -> tuple[pytest.MarkDecorator, ...]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Every row, under both contracts; what is asked of the same servers comes together."""
-    for name in ("row", "held_row"):
+    """Every row, under each contract; what is asked of the same servers comes together."""
+    for name, contracts in (("row", CONTRACTS), ("held_row", (*CONTRACTS, "strict"))):
         if name in metafunc.fixturenames:
             cases = [
                 pytest.param(group, row, contract, id=f"{contract}-{row.id}", marks=_held(row))
                 for group in groups().values()
-                for contract in CONTRACTS
+                for contract in contracts
                 for row in group.rows
                 if name == "row" or row.holds in _answered()
             ]
