@@ -524,3 +524,14 @@ def test_a_body_in_tiny_chunks(plain: Service) -> None:
         client.sendall(head(b"POST /score HTTP/1.1", b"Host: x", b"Transfer-Encoding: chunked"))
         client.sendall(b"2\r\nab\r\n" * 500_000 + b"0\r\n\r\n")
         assert Answers(client).next()[2] == b'{"got": "%s"}' % (b"ab" * 500_000)
+
+
+def test_what_is_wrong_twice_is_refused_once(plain: Service) -> None:
+    too_large = head(b"POST /score HTTP/1.1", b"Content-Length: %d" % (LIMIT + 1))
+    for more in (b"nonsense\r\n\r\n", GET + b"A: " + b"a" * 1_000_000, too_large * 2):
+        with plain.connect() as client:
+            client.sendall(POST + b"A: " + b"a" * 66_000 + b"\r\n\r\n" + more)
+            answers = Answers(client)
+            assert answers.next()[0] == 431
+            assert answers.rest() == b""
+    assert "has failed" not in plain.log()

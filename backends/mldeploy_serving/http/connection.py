@@ -137,8 +137,7 @@ class Connection(asyncio.Protocol):
                 data = data[upgrade.args[0] :]
                 self._restart_parser()
             except httptools.HttpParserError as error:
-                if not self._broken:  # else it has been refused already, by what came before in these bytes
-                    self._refuse(_invalid(error))
+                self._refuse(_invalid(error))
                 return
             else:
                 break
@@ -167,7 +166,7 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         """A request begins."""
-        if self._replaying:
+        if self._replaying or self._broken:
             return
         self._incoming = Request(self)
         self._target = b""
@@ -392,6 +391,8 @@ class Connection(asyncio.Protocol):
 
     def _refuse(self, verdict: Answer) -> None:
         """Answer what came before, then `verdict`, then no more."""
+        if self._broken:  # the parser goes on to the end of what has come, in which more may be wrong
+            return
         request = self._incoming or Request(self)
         request.verdict = verdict
         request.keep_alive = False
