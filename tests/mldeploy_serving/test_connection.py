@@ -45,6 +45,7 @@ class Answers:
 
 
 @pytest.mark.holds("http.keep-alive")
+@pytest.mark.holds("http.keep-alive")
 def test_keep_alive(plain: Service) -> None:
     with plain.connect() as client:
         answers = Answers(client)
@@ -55,6 +56,7 @@ def test_keep_alive(plain: Service) -> None:
             assert "connection" not in headers
 
 
+@pytest.mark.holds("http.close")
 @pytest.mark.holds("http.close")
 def test_close_is_honoured(plain: Service) -> None:
     with plain.connect() as client:
@@ -74,6 +76,7 @@ def test_what_follows_a_close_is_not_answered(plain: Service) -> None:
 
 
 @pytest.mark.holds("http.version-1.0")
+@pytest.mark.holds("http.version-1.0")
 @pytest.mark.parametrize(("headers", "connection"), [((), "close"), ((b"Connection: keep-alive",), "keep-alive")])
 def test_http_1_0(plain: Service, headers: tuple[bytes, ...], connection: str) -> None:
     with plain.connect() as client:
@@ -81,6 +84,7 @@ def test_http_1_0(plain: Service, headers: tuple[bytes, ...], connection: str) -
         assert Answers(client).next()[1]["connection"] == connection
 
 
+@pytest.mark.holds("http.pipelined")
 @pytest.mark.holds("http.pipelined")
 def test_pipelined_requests_are_answered_in_order(plain: Service) -> None:
     requests = [score(b"%d" % number) if number % 3 else head(b"GET / HTTP/1.1", b"Host: x") for number in range(500)]
@@ -103,6 +107,7 @@ def test_a_request_in_single_bytes(plain: Service) -> None:
 
 
 @pytest.mark.holds("http.chunked")
+@pytest.mark.holds("http.chunked")
 def test_chunks(plain: Service) -> None:
     with plain.connect() as client:
         client.sendall(head(b"POST /score HTTP/1.1", b"Host: x", b"Transfer-Encoding: chunked"))
@@ -113,6 +118,7 @@ def test_chunks(plain: Service) -> None:
 
 
 @pytest.mark.holds("http.expect")
+@pytest.mark.holds("http.expect")
 def test_expect_100_continue(plain: Service) -> None:
     with plain.connect() as client:
         client.sendall(head(b"POST /score HTTP/1.1", b"Host: x", b"Content-Length: 2", b"Expect: 100-continue"))
@@ -122,6 +128,7 @@ def test_expect_100_continue(plain: Service) -> None:
         assert answers.next()[2] == b'{"got": "hi"}'
 
 
+@pytest.mark.holds("http.expect")
 @pytest.mark.holds("http.expect")
 def test_100_continue_waits_for_its_turn(plain: Service) -> None:
     expecting = head(b"POST /score HTTP/1.1", b"Host: x", b"Content-Length: 2", b"Expect: 100-continue")
@@ -135,6 +142,7 @@ def test_100_continue_waits_for_its_turn(plain: Service) -> None:
 
 
 @pytest.mark.holds("http.half-closed")
+@pytest.mark.holds("http.half-closed")
 def test_a_client_that_only_stops_sending_gets_its_answer(plain: Service) -> None:
     with plain.connect() as client:
         client.sendall(score(b"!time.sleep(0.05)") + score(b"second"))
@@ -145,6 +153,7 @@ def test_a_client_that_only_stops_sending_gets_its_answer(plain: Service) -> Non
         assert answers.rest() == b""
 
 
+@pytest.mark.holds("http.upgrade")
 @pytest.mark.holds("http.upgrade")
 def test_upgrades_are_not_spoken(plain: Service) -> None:
     with plain.connect() as client:
@@ -168,6 +177,7 @@ CHUNKED = b"Transfer-Encoding: chunked\r\n"
 HELLO = b"\r\n5\r\nhello\r\n0\r\n\r\n"
 
 
+@pytest.mark.holds("http.broken")
 @pytest.mark.holds("http.broken")
 @pytest.mark.parametrize(
     "broken",
@@ -369,6 +379,7 @@ def test_what_never_ends_is_refused(plain: Service, endless: tuple[bytes, bytes]
 
 
 @pytest.mark.holds("http.head-too-large")
+@pytest.mark.holds("http.head-too-large")
 @pytest.mark.parametrize("ending", [b"\r\n\r\n", b""])
 def test_too_much_of_a_head(plain: Service, ending: bytes) -> None:
     lines = b"".join(b"\r\nX-%d: %s" % (number, b"a" * 1000) for number in range(400))
@@ -384,6 +395,7 @@ def test_a_header_of_60_kb_is_fine(plain: Service) -> None:
 
 
 @pytest.mark.holds("http.body-too-large")
+@pytest.mark.holds("http.body-too-large")
 def test_a_body_that_says_it_is_too_large(plain: Service) -> None:
     with plain.connect() as client:
         too_large = b"Content-Length: %d" % (LIMIT + 1)
@@ -395,6 +407,7 @@ def test_a_body_that_says_it_is_too_large(plain: Service) -> None:
         assert answers.rest() == b""
 
 
+@pytest.mark.holds("http.body-too-large")
 @pytest.mark.holds("http.body-too-large")
 def test_a_chunked_body_that_turns_out_too_large(plain: Service) -> None:
     piece = b"100000\r\n" + b"a" * 0x100000 + b"\r\n"
@@ -418,6 +431,7 @@ def test_a_client_that_leaves_half_way_harms_nobody(plain: Service) -> None:
     assert plain.post("after").json() == {"got": "after"}
 
 
+@pytest.mark.holds("http.client-gone")
 @pytest.mark.holds("http.client-gone")
 def test_what_a_client_left_behind_is_not_begun(serve: Serve) -> None:
     service = serve("import time\ndef init(): pass\ndef run(data):\n    print(data)\n    time.sleep(0.2)")
