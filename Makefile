@@ -12,7 +12,7 @@ ifeq ($(CI),true)
 export MLDEPLOY_REQUIRE ?= azmlinfsrv,azurite,postgres,tmpfs
 endif
 
-.PHONY: help demo test lint docs benchmarks clean
+.PHONY: help demo test lint docs benchmarks endurance clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/'
@@ -35,7 +35,12 @@ docs: .venv/test  ## the documentation as a site, in site/
 	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict
 
 benchmarks: .venv/test  ## our figures, side by side with others'
-	for one in benchmarks/*.py; do PATH="$(CURDIR)/.venv/bin:$$PATH" $(PYTHON) $$one || exit 1; done
+	for one in deploy environment register runner scoring; do \
+		PATH="$(CURDIR)/.venv/bin:$$PATH" $(PYTHON) benchmarks/$$one.py || exit 1; done
+
+endurance: .venv/test  ## the scoring server under load and under broken HTTP, ten minutes each
+	PATH="$(CURDIR)/.venv/bin:$$PATH" $(PYTHON) benchmarks/soak.py --minutes 10
+	PATH="$(CURDIR)/.venv/bin:$$PATH" $(PYTHON) benchmarks/fuzz_scoring.py --minutes 10
 
 clean:  ## all that was made here; the caches of uv and mldeploy stay
 	rm -rf .venv .tools dist site .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis
