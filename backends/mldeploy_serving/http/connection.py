@@ -403,7 +403,7 @@ class Connection(asyncio.Protocol):
         self._next()
 
     def _end(self) -> None:
-        if self._at_end or not (self._broken or self._incoming):
+        if self._at_end or not (self._broken or self._incoming or self._paused):
             self._transport.close()
             return
         # Closing at once, while the client still sends, would reset the connection before it has read the answer.
@@ -413,7 +413,13 @@ class Connection(asyncio.Protocol):
         if self._paused:
             self._paused = False
             self._transport.resume_reading()
-        asyncio.get_running_loop().call_later(LINGER_S, self._transport.abort)
+        asyncio.get_running_loop().call_later(LINGER_S, self._cut_off)
+
+    def _cut_off(self) -> None:
+        if self._transport.get_write_buffer_size():  # it still reads; `look` sees when it does not
+            asyncio.get_running_loop().call_later(LINGER_S, self._cut_off)
+        else:
+            self._transport.abort()
 
 
 async def watch(connections: Iterable[Connection], stall_s: float = STALL_S) -> None:
