@@ -19,6 +19,7 @@ import httptools
 
 from mldeploy_serving.messages import Answer, Request, by_name, refusal
 from mldeploy_serving.settings import BODY_LIMIT_BYTES
+from mldeploy_serving.writing import write_at_once
 
 HEAD_LIMIT_BYTES = 64 * 1024
 # how long a client may stop in the middle of a request, or of reading an answer
@@ -111,6 +112,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client has connected."""
         self._transport = cast(asyncio.Transport, transport)
+        self._descriptor: int = transport.get_extra_info("socket").fileno()
         self._application.opened(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -256,7 +258,7 @@ class Connection(asyncio.Protocol):
         if self._transport.is_closing():
             return
         if len(body) < HEAD_LIMIT_BYTES:
-            self._transport.write(head + body)
+            write_at_once(self._transport, self._descriptor, head + body)
         else:
             self._transport.writelines((head, body))
         self._turn(last=last)
