@@ -12,7 +12,7 @@ import struct
 from collections.abc import Iterator
 from typing import Any
 
-_SIZES = struct.Struct("=II")
+_SIZES = struct.Struct("=IQ")
 _CHUNK = 65536
 _LARGE = 1 << 20
 

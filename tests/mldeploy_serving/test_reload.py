@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
+
+from mldeploy_serving.supervisor.pool import INIT_GRACE_S, RESTART_S
 
 if TYPE_CHECKING:
     from tests.mldeploy_serving.conftest import Serve, Service
@@ -70,3 +76,46 @@ def test_what_is_under_way_is_answered_by_the_old_script(serve: Serve, tmp_path:
     (tmp_path / "app" / "go").touch()
     assert asking.result().json() == ["old", None]
     answers(service, "new")
+
+
+WAITS = (
+    "import pathlib, time\ndef init(): pass\ndef run(data):\n    print('begun')\n"
+    "    while not pathlib.Path('go').exists(): time.sleep(0.005)\n    return 'old'\n"
+)
+
+
+def test_an_old_script_that_still_works_is_not_held_to_the_time_for_init(serve: Serve, tmp_path: Path) -> None:
+    service = serve(WAITS, "--reload", "--init-timeout", "2")
+    since = time.monotonic()
+    asking = service.asking("")
+    service.wait_for_log("begun")
+    write(tmp_path / "app" / "score.py", script("'new'").replace("import helper\n", ""))
+    service.wait_for_log("the script is loaded again")
+    service.until(lambda: time.monotonic() - since > 2 + INIT_GRACE_S + 0.2, "the end of init()'s time")
+    (tmp_path / "app" / "go").touch()
+    assert asking.result().json() == "old"
+    answers(service, "new")
+
+
+def test_an_old_script_that_still_works_is_waited_for_at_the_end(serve: Serve, tmp_path: Path) -> None:
+    service = serve(WAITS, "--reload")
+    asking = service.asking("")
+    service.wait_for_log("begun")
+    write(tmp_path / "app" / "score.py", WAITS + "# another")
+    service.wait_for_log("the script is loaded again")
+    service.process.terminate()
+    service.wait_for_log("Stopping: SIGTERM")
+    (tmp_path / "app" / "go").touch()
+    assert asking.result().json() == "old"
+    assert service.wait()["returned"] == 0
+
+
+def test_there_are_never_more_workers_than_wanted(serve: Serve, tmp_path: Path) -> None:
+    service = serve("import os\ndef init(): pass\ndef run(data): return os.getpid()\n", "--reload")
+    os.kill(service.worker_pid(), signal.SIGKILL)  # having done nothing it is not replaced at once
+    service.wait_for_log("another one is started")
+    write(tmp_path / "app" / "score.py", "import os\ndef init(): pass\ndef run(data): return 'new'\n")
+    service.wait_for_log("the script is loaded again")
+    answers(service, "new")
+    service.until(lambda: time.time() - (tmp_path / "app" / "score.py").stat().st_mtime > RESTART_S + 0.5, "a while")
+    assert len(psutil.Process(service.process.pid).children()) == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -278,3 +279,66 @@ def test_run_is_called_on_the_main_thread_of_a_process_without_others(serve: Ser
         "def run(data):\n    return [threading.current_thread() is threading.main_thread(), threading.active_count()]"
     )
     assert service.post("").json() == [True, 1]
+
+
+@pytest.mark.holds("workers.preload", "workers.replaced")
+def test_a_template_that_dies_with_its_workers_is_replaced(serve: Serve) -> None:
+    service = serve(WAITING, WORKER_PRELOAD="true", WORKER_COUNT="2")
+    for times in range(1, 4):
+        service.wait_for_log(READY, times=2 * times)
+        asking = service.asking("a never")
+        service.wait_for_log("begun a never", times)
+        os.kill(int(re.findall(r"Process (\d+) has called init", service.log())[-1]), signal.SIGKILL)
+        assert asking.result().status_code == 500
+        service.wait_for_log(READY, times=2 * times + 2)
+        assert service.post("b").json()[0] == "b"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of another process")
+@pytest.mark.holds("workers.replaced", "workers.queue-kept")
+@pytest.mark.parametrize("preload", ["false", "true"])
+def test_a_worker_that_cannot_be_started_is_tried_again(serve: Serve, preload: str) -> None:
+    service = serve(WAITING, WORKER_PRELOAD=preload)
+    supervisor = psutil.Process(service.process.pid)
+    limits = supervisor.rlimit(psutil.RLIMIT_NOFILE)
+    service.post("a")
+    supervisor.rlimit(psutil.RLIMIT_NOFILE, (0, limits[1]))
+    assert service.post("kill").status_code == 500
+    service.wait_for_log("A worker cannot be started, which is tried again: [Errno 24]")
+    supervisor.rlimit(psutil.RLIMIT_NOFILE, limits)
+    assert service.post("b").json()[0] == "b"
+
+
+@pytest.mark.holds("workers.preload", "workers.replaced")
+def test_a_worker_that_cannot_be_forked_is_tried_again(serve: Serve, tmp_path: Path) -> None:
+    hindered = """
+fork = os.fork
+def fork_unless_hindered():
+    if pathlib.Path("hinder").exists(): raise BlockingIOError(11, "Resource temporarily unavailable")
+    return fork()
+os.fork = fork_unless_hindered
+"""
+    service = serve(WAITING + hindered, WORKER_PRELOAD="true", WORKER_COUNT="2")
+    service.wait_for_log(READY, times=2)
+    (tmp_path / "app" / "hinder").touch()
+    assert service.post("kill").status_code == 500
+    service.wait_for_log("it could not be forked: [Errno 11]")
+    assert service.post("b").json()[0] == "b"  # the other worker lives on
+    (tmp_path / "app" / "hinder").unlink()
+    service.wait_for_log(READY, times=3)
+
+
+def test_workers_that_were_replaced_leave_nothing_in_the_supervisor(serve: Serve) -> None:
+    service = serve(WAITING, WORKER_PRELOAD="true")
+    supervisor = psutil.Process(service.process.pid)
+
+    def kept() -> tuple[int, int]:
+        return supervisor.num_fds(), len(supervisor.children(recursive=True))
+
+    service.post("a")
+    before = kept()
+    for _ in range(30):
+        assert service.post("a").status_code == 200
+        assert service.post("kill").status_code == 500
+    assert service.post("a").status_code == 200
+    assert kept() == before

@@ -37,7 +37,8 @@ class Child(asyncio.Protocol):
     Attributes:
         ready: Its `init()` is done, and it takes requests.
         served: It was ready at some time.
-        template: It forks the workers, and takes no requests.
+        template: The process that was to fork it; None where the supervisor has started it.
+        unforked: Why that one could not.
         work: Requests that it was sent and has not answered, the one that it works on first.
         since: When that one was begun, in seconds of `time.perf_counter()`.
         exec_ms: How long its last `run()` took; infinite before the first.
@@ -51,7 +52,8 @@ class Child(asyncio.Protocol):
         self.pid = pid
         self.ready = False
         self.served = False
-        self.template = False
+        self.template: Child | None = None
+        self.unforked = ""
         self.needs_headers = False
         self.work: deque[Request] = deque()
         self.since = 0.0
@@ -95,9 +97,13 @@ class Child(asyncio.Protocol):
         return request
 
     def pass_on(self, end: socket.socket) -> None:
-        """Have a template fork a worker that has this end of a socket pair; it is closed here."""
+        """Have a template fork a worker that has this end of a socket pair.
+
+        Raises:
+            OSError: The template is gone, or there are too many open files.
+        """
         own = os.dup(self._transport.get_extra_info("socket").fileno())  # uvloop's object sends no descriptors
-        with end, socket.socket(fileno=own) as twin, contextlib.suppress(OSError):  # a template that is gone tells it
+        with socket.socket(fileno=own) as twin:
             socket.send_fds(twin, [b"w"], [end.fileno()])
 
     def signal(self, number: signal.Signals) -> None:

@@ -61,7 +61,10 @@ def _serve(options: argparse.Namespace, output: Output) -> Ending:
     listeners = listen(options, settings.health_port, output)
     init_timeout = options.init_timeout or 0
     another = partial(spawn, variables, None if output.pipe is None else output.pipe[1], init_timeout)
-    first = another()
+    try:
+        first = another()
+    except OSError as error:
+        raise StartError(f"a worker cannot be started: {error}") from error
     # while it starts
     from mldeploy_serving.supervisor.service import Service
 

@@ -74,6 +74,7 @@ class Pool:
         self._children: list[Child] = []
         self._template: Child | None = None
         self._passed_on: deque[Child] = deque()  # what the template has not yet told to have forked
+        self._connecting: set[asyncio.Task[Any]] = set()
         self._queue: deque[Request] = deque()
         self._watching = False
         self._closing = False
@@ -93,14 +94,14 @@ class Pool:
         """How many have not been scored, those included."""
         return self.queued + sum(len(child.work) for child in self._children)
 
-    async def start(self, first: Spawned) -> None:
+    def start(self, first: Spawned) -> None:
         """Take on the first worker, which has been started, and start the others."""
+        child = self._adopt(first)
         if self._preload:
-            self._template = await self._adopt(first)
-            return
-        self._children.append(await self._adopt(first))
-        for _ in range(self._wanted - 1):
-            self._children.append(await self._adopt(self._spawn()))
+            self._template = child
+        else:
+            self._children.append(child)
+            self._fill()
 
     def close(self) -> None:
         """Let all workers end; what they have begun and what waits is not looked at any more."""
@@ -124,9 +125,6 @@ class Pool:
     def reload(self) -> None:
         """The script has changed: workers that have the old one end with what they work on, new ones are started."""
         self._say("The sources have changed: the script is loaded again")
-        if not self._children:
-            for _ in range(self._wanted):
-                self._start_one()
         for child in self._children:
             child.retired = True
             self._set_unready(child)
@@ -134,6 +132,7 @@ class Pool:
                 child.signal(signal.SIGKILL)
             elif not child.work:
                 child.close()
+        self._fill()
 
     # requests
 
@@ -244,11 +243,12 @@ class Pool:
         elif kind == "reason":
             (child.reason,) = said
         elif kind == "template":
-            child.ready = child.served = child.template = True
-            for _ in range(self._wanted - len(self._children)):
-                self._start_one()
+            child.ready = child.served = True
+            self._fill()
         elif kind == "forked":
             self._passed_on.popleft().pid = said[0]
+        elif kind == "unforked":
+            self._passed_on.popleft().unforked = said[0]
         elif kind == "ended":
             for each in self._children:
                 if each.pid == said[0]:
@@ -267,36 +267,48 @@ class Pool:
 
     # starting
 
-    async def _adopt(self, spawned: Spawned) -> Child:
+    def _fill(self) -> None:
+        """Start the workers that are missing, or the template that is to fork them."""
+        if self._closing:
+            return
+        try:
+            if not self._preload:
+                while len(self._children) < self._wanted:
+                    self._children.append(self._adopt(self._spawn()))
+            elif self._template is None:
+                self._template = self._adopt(self._spawn())
+            elif self._template.ready:
+                while len(self._children) < self._wanted:
+                    self._have_forked(self._template)
+        except OSError as error:  # no memory, too many processes or open files
+            self._say(f"A worker cannot be started, which is tried again: {error}")
+            self._loop.call_later(RESTART_S, self._fill)
+
+    def _have_forked(self, template: Child) -> None:
+        near, far = socket.socketpair()
+        with far:
+            template.pass_on(far)
+        child = self._adopt(Spawned(0, near))
+        child.template = template
+        self._children.append(child)
+        self._passed_on.append(child)
+
+    def _adopt(self, spawned: Spawned) -> Child:
         child = Child(self, spawned.pid)
-        await self._loop.create_unix_connection(lambda: child, sock=spawned.end)
+        connected = self._loop.create_task(self._loop.create_unix_connection(lambda: child, sock=spawned.end))
+        self._connecting.add(connected)  # the loop itself keeps tasks only weakly
+        connected.add_done_callback(self._connecting.discard)
         if self._init_timeout:
             self._loop.call_later(self._init_timeout, self._end_init, child)
         return child
 
-    def _start_one(self) -> None:
-        if not self._closing:
-            self._loop.create_task(self._start_another())
-
-    async def _start_another(self) -> None:
-        if not self._preload:
-            self._children.append(await self._adopt(self._spawn()))
-        elif self._template is None:
-            self._template = await self._adopt(self._spawn())
-        else:
-            near, far = socket.socketpair()
-            child = await self._adopt(Spawned(0, near))
-            self._children.append(child)
-            self._passed_on.append(child)
-            self._template.pass_on(far)
-
     def _end_init(self, child: Child) -> None:
-        if not child.ready and child.status is None and not self._closing:
+        if not child.served and not self._closing:
             child.signal(signal.SIGALRM)  # it says where it is, and ends
             self._loop.call_later(INIT_GRACE_S, self._abort_init, child)
 
     def _abort_init(self, child: Child) -> None:
-        if child.status is None:
+        if not child.served and child.status is None:  # it may have been done at the last moment
             child.reason = f"init() did not finish in {self._init_timeout:g} s, and held the interpreter"
             child.signal(signal.SIGABRT)
             self._loop.call_later(ABORT_GRACE_S, child.signal, signal.SIGKILL)
@@ -319,11 +331,11 @@ class Pool:
 
     def _status(self, child: Child) -> int | None:
         """How it ended; None while it has not. Workers that the template has forked are waited for by that one."""
-        if not self._preload or child is self._template:
+        if child.template is None:
             pid, status = os.waitpid(child.pid, os.WNOHANG)
             return os.waitstatus_to_exitcode(status) if pid else None
-        # the template has gone first, and its workers with it
-        return -signal.SIGKILL if self._template is None or not child.pid else None
+        # where the template has gone first, its workers went with it
+        return -signal.SIGKILL if child.unforked or child.template.status is not None else None
 
     def _judge(self, child: Child, status: int) -> None:
         """A worker has ended: what it worked on is answered, and it is replaced unless that would not help."""
@@ -332,24 +344,27 @@ class Pool:
             self._passed_on.clear()
         else:
             self._children.remove(child)
-        reason = child.killed or child.reason or told(status)
+        reason = child.killed or child.unforked or child.reason or told(status)
         self._answer_for(child, reason)
         if self._closing:
             self._tell_when_empty()
         elif child.retired:
-            self._start_one()
+            self._fill()
         elif not child.served and self._reloads:
             self._application.shut(f"The script cannot be served: {reason}", self._queue)
             self._queue.clear()
-        elif not child.served:
+        elif child.served or child.unforked or (child.template and child.template.status is not None):
+            self._replace_ended(child, reason)
+        else:
             self._closing = True
             code = FAILED_TO_START if status in {0, -signal.SIGABRT, -signal.SIGALRM} else status
             self._tell_end(Ending(code, reason, -status if status < 0 else None))
-        elif child.template or self._template is not None or not self._preload:
-            self.restarts += 1
-            self._say(f"Worker {child.pid} has ended ({reason}); another one is started")
-            did_nothing = child.exec_ms == float("inf") and not child.template
-            self._loop.call_later(RESTART_S if did_nothing else 0, self._start_one)
+
+    def _replace_ended(self, child: Child, reason: str) -> None:
+        self.restarts += 1
+        self._say(f"Worker {child.pid} has ended ({reason}); another one is started")
+        did_nothing = child.exec_ms == float("inf")
+        self._loop.call_later(RESTART_S if did_nothing else 0, self._fill)
 
     def _answer_for(self, child: Child, reason: str) -> None:
         """The request that it had begun gets an error; those that it was sent ahead are done by another."""

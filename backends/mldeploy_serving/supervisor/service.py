@@ -87,7 +87,7 @@ class Service:
             listener.setblocking(False)
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # connections inherit it
             self._servers.append(await loop.create_server(lambda: Connection(application), sock=listener, backlog=2048))
-        await self._pool.start(first)
+        self._pool.start(first)
         tasks = [loop.create_task(watch(application.connections))]
         if self._reloads:
             tasks.append(loop.create_task(self._watch_sources()))
@@ -119,7 +119,7 @@ class Service:
         self._output.say(f"Stopping: {received.name}")
         for server in self._servers:
             server.close()
-        if not self._pool.ready:
+        if not self._pool.ready and not self._pool.in_flight:
             self._close_pool()
             return
         asyncio.get_running_loop().call_later(DRAIN_S, self._close_pool)

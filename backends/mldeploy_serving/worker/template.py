@@ -41,7 +41,12 @@ def fork_workers(channel: Channel) -> Channel | None:
         _, descriptors, _, _ = socket.recv_fds(channel.socket, 1, 1)
         if not descriptors:
             return None
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError as error:  # no memory, or too many processes; it is tried again
+            channel.send(("unforked", f"it could not be forked: {error}"))
+            os.close(descriptors[0])
+            continue
         if pid == 0:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             own = Channel(socket.socket(fileno=descriptors[0]))
