@@ -9,11 +9,13 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
 import pytest
+import requests
 
 from mldeploy_serving.supervisor.command import main
 from mldeploy_serving.supervisor.rotation import RotatedLog
@@ -436,3 +438,35 @@ def test_flags_that_are_wrong(flags: list[str], capsys: pytest.CaptureFixture[st
         main(flags)
     assert caught.value.code == 2
     assert "usage:" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(
+    subprocess.run(["unshare", "--pid", "--fork", "true"], capture_output=True, check=False).returncode != 0,
+    reason="no process namespace can be made",
+)
+def test_as_the_first_process_of_a_container_it_buries_what_others_leave(tmp_path: Path) -> None:
+    (tmp_path / "main.py").write_text(
+        "import subprocess\ndef init(): pass\n"
+        "def run(data): return int(subprocess.check_output(['sh', '-c', 'true >/dev/null & echo $!']))\n"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        namespace = subprocess.Popen(
+            [
+                *("unshare", "--pid", "--fork", "--kill-child"),
+                *(sys.executable, "-m", "mldeploy_serving", "--fd", str(listener.fileno())),
+            ],
+            cwd=tmp_path,
+            pass_fds=(listener.fileno(),),
+        )
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/score"
+    try:
+        deadline = time.monotonic() + 20
+        while requests.post(url, "", timeout=20).status_code != 200:  # 503 while it starts
+            assert time.monotonic() < deadline
+        (first,) = psutil.Process(namespace.pid).children()
+        while len(first.children()) > 1:  # the worker stays
+            assert time.monotonic() < deadline, first.children()
+            time.sleep(0.01)
+    finally:
+        namespace.kill()
+        namespace.wait()

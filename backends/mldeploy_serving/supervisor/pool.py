@@ -94,6 +94,10 @@ class Pool:
         """How many have not been scored, those included."""
         return self.queued + sum(len(child.work) for child in self._children)
 
+    def pids(self) -> set[int]:
+        """The processes that are waited for here."""
+        return {child.pid for child in self._everyone() if child.template is None}
+
     def start(self, first: Spawned) -> None:
         """Take on the first worker, which has been started, and start the others."""
         child = self._adopt(first)

@@ -15,6 +15,7 @@ from mldeploy_serving.http.application import Application
 from mldeploy_serving.http.connection import Connection, watch
 from mldeploy_serving.settings import Settings
 from mldeploy_serving.supervisor.ending import Ending
+from mldeploy_serving.supervisor.orphans import bury
 from mldeploy_serving.supervisor.output import Output
 from mldeploy_serving.supervisor.pool import Pool
 from mldeploy_serving.supervisor.sources import Sources
@@ -89,6 +90,8 @@ class Service:
             self._servers.append(await loop.create_server(lambda: Connection(application), sock=listener, backlog=2048))
         self._pool.start(first)
         tasks = [loop.create_task(watch(application.connections))]
+        if os.getpid() == 1:
+            tasks.append(loop.create_task(bury(self._pool.pids)))
         if self._reloads:
             tasks.append(loop.create_task(self._watch_sources()))
         ending = await self._ended

@@ -104,34 +104,3 @@ def stack(thread_id: int) -> str:
     found = list(traceback.walk_stack(frame))[::-1]
     own = next((at for at, (each, _) in enumerate(found) if _is_users(each.f_code.co_filename)), 0)
     return "".join(traceback.StackSummary.extract(iter(found[own:])).format()).rstrip()
-
-
-class RequestLines:
-    """One line for every request, written together every few milliseconds: a write costs more than a line."""
-
-    def __init__(self) -> None:
-        self._pending: list[str] = []
-        self._second = 0
-        self._stamp = ""
-        self._process = os.getpid()
-
-    def add(self, now: float, text: str) -> bool:
-        """Keep a line; returns whether it is the first one, so that a flush has to be planned.
-
-        Args:
-            now: Seconds since the epoch.
-            text: What happened.
-        """
-        second = int(now)
-        if second != self._second:
-            self._second = second
-            self._stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(second))
-        milliseconds = int((now - second) * 1000)
-        self._pending.append(f"{self._stamp},{milliseconds:03d} I [{self._process}] mldeploy - {text}\n")
-        return len(self._pending) == 1
-
-    def flush(self) -> None:
-        """Write what there is."""
-        if self._pending:
-            lines, self._pending = self._pending, []
-            _handler.stream.write("".join(lines))
