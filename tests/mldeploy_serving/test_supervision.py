@@ -440,6 +440,29 @@ def test_flags_that_are_wrong(flags: list[str], capsys: pytest.CaptureFixture[st
     assert "usage:" in capsys.readouterr().err
 
 
+def test_a_stdout_that_nobody_reads_stops_no_answer_and_loses_no_line(tmp_path: Path) -> None:
+    (tmp_path / "main.py").write_text(ECHO)
+    reader, writer = os.pipe()
+    with socket.create_server(("127.0.0.1", 0)) as listener, requests.Session() as http:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/score"
+        command = [sys.executable, "-m", "mldeploy_serving", "--fd", str(listener.fileno())]
+        service = subprocess.Popen(command, cwd=tmp_path, pass_fds=(listener.fileno(),), stdout=writer)
+    os.close(writer)
+    try:
+        deadline = time.monotonic() + 20
+        while http.post(url, "", timeout=5).status_code != 200:  # 503 while it starts
+            assert time.monotonic() < deadline
+        for _ in range(1500):  # a line each: twice what the pipe takes
+            assert http.post(url, "", headers={"x-request-id": "of-this-test"}, timeout=5).status_code == 200
+        service.terminate()
+        with os.fdopen(reader, encoding="utf-8") as output:
+            assert output.read().count("of-this-test POST /score 200") == 1500
+        assert service.wait(20) == 0
+    finally:
+        service.kill()
+        service.wait()
+
+
 @pytest.mark.skipif(
     subprocess.run(["unshare", "--pid", "--fork", "true"], capture_output=True, check=False).returncode != 0,
     reason="no process namespace can be made",

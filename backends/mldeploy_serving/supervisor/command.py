@@ -50,6 +50,7 @@ def main(arguments: Sequence[str] | None = None, serve: Serve | None = None) -> 
         ending = Ending(FAILED_TO_START, str(error))
     if options.exit_file:
         ending.write(options.exit_file)
+    output.finish()
     return ending.returned
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from pathlib import Path
 
 from mldeploy_serving.supervisor.rotation import RotatedLog
+from mldeploy_serving.supervisor.stream import Stream
+
+_SLOW_MS = 500
 
 
 class Output:
@@ -23,6 +25,7 @@ class Output:
 
     def __init__(self, path: Path | None) -> None:
         self._log = None if path is None else RotatedLog(path)
+        self._stdout, self._stderr = Stream(1), Stream(2)
         self.pipe = None if path is None else os.pipe()  # what workers write to
 
     def write(self, text: bytes) -> None:
@@ -30,7 +33,7 @@ class Output:
         if self._log:
             self._log.write(text)
         else:
-            _write(1, text)
+            self._stdout.write(text)
 
     def say(self, message: str, level: str = "I") -> None:
         """Write a line of the supervisor's own, in the workers' format.
@@ -45,7 +48,7 @@ class Output:
         if self._log:
             self._log.write(line)
         else:
-            _write(2, line)
+            self._stderr.write(line)
 
     def copy(self) -> None:
         """Write what workers have written into the pipe by now.
@@ -61,8 +64,7 @@ class Output:
                 return
             self.write(chunk)
 
-
-def _write(descriptor: int, text: bytes) -> None:
-    with contextlib.suppress(OSError):  # nobody reads any more
-        while text:
-            text = text[os.write(descriptor, text) :]
+    def finish(self) -> None:
+        """Write what is left, for readers that are slow, but not for those that do not read."""
+        for stream in (self._stdout, self._stderr):
+            stream.flush(_SLOW_MS)
