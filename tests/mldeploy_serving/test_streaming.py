@@ -170,3 +170,12 @@ def test_one_that_does_not_read_at_all_holds_its_worker_only_until_it_is_gone(st
         assert streaming.ask("GET", "/").text == "Healthy"
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     streaming.until(lambda: is_well(streaming), "an answer")
+
+
+def test_a_client_that_does_not_read_keeps_no_worker_beyond_its_time(serve: Serve) -> None:
+    service = serve(SCRIPT, WORKER_TIMEOUT="1")
+    with service.connect() as client:
+        client.sendall(ask("large"))
+        client.recv(1)
+        assert service.post("", path="/score?is=whole").text == "whole"
+        service.wait_for_log("(WORKER_TIMEOUT)")

@@ -208,6 +208,7 @@ class Pool:
         self._say(f"Worker {child.pid} is replaced: {reason}")
         child.killed = reason
         self._set_unready(child)
+        child.go_on()  # a client that does not read must not hide the channel's end
         child.signal(signal.SIGABRT)  # faulthandler, which it has on, writes where it is
         self._loop.call_later(ABORT_GRACE_S, child.signal, signal.SIGKILL)
 
