@@ -5,12 +5,13 @@ The tuple is marshalled: both ends are the same Python on the same machine, and 
 
 from __future__ import annotations
 
+import errno
 import marshal
 import os
 import socket
 import struct
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 _SIZES = struct.Struct("=IQ")
 _CHUNK = 65536
@@ -96,6 +97,8 @@ class Channel:
                 data = self.socket.recv(size)
             except ConnectionResetError:
                 return
+            except OSError as error:
+                _end(error)
             if not data:
                 return
             yield from unpacker.feed(data)
@@ -109,5 +112,11 @@ class Channel:
             else:
                 self.socket.sendall(prefix)
                 self.socket.sendall(body)
-        except OSError:
-            os._exit(1)
+        except OSError as error:
+            _end(error)
+
+
+def _end(error: OSError) -> NoReturn:
+    if error.errno in {errno.EBADF, errno.ENOTSOCK}:
+        os.write(2, b"The entry script has closed a file descriptor that the service needs (os.closerange?)\n")
+    os._exit(1)

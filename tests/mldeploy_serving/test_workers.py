@@ -342,3 +342,10 @@ def test_workers_that_were_replaced_leave_nothing_in_the_supervisor(serve: Serve
         assert service.post("kill").status_code == 500
     assert service.post("a").status_code == 200
     assert kept() == before
+
+
+def test_a_script_that_closes_all_files_is_told_so_and_replaced(serve: Serve) -> None:
+    service = serve("import os\ndef init(): pass\ndef run(data): return data and os.closerange(3, 256)\n")
+    assert service.post("a").status_code == 500
+    service.wait_for_log("The entry script has closed a file descriptor that the service needs")
+    assert service.post("").json() == ""
