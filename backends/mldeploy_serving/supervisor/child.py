@@ -13,6 +13,7 @@ from typing import Protocol, cast
 
 from mldeploy_serving.channel import Head, Unpacker, pack
 from mldeploy_serving.messages import Request
+from mldeploy_serving.writing import write_at_once
 
 _LARGE = 65536
 
@@ -85,7 +86,7 @@ class Child(asyncio.Protocol):
         )
         prefix = pack(head, len(request.body))
         if len(request.body) < _LARGE:
-            self._transport.write(prefix + request.body)
+            write_at_once(self._transport, self._descriptor, prefix + request.body)
         else:
             self._transport.writelines((prefix, request.body))
 
@@ -102,7 +103,7 @@ class Child(asyncio.Protocol):
         Raises:
             OSError: The template is gone, or there are too many open files.
         """
-        own = os.dup(self._transport.get_extra_info("socket").fileno())  # uvloop's object sends no descriptors
+        own = os.dup(self._descriptor)  # uvloop's object sends no descriptors
         with socket.socket(fileno=own) as twin:
             socket.send_fds(twin, [b"w"], [end.fileno()])
 
@@ -130,6 +131,7 @@ class Child(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The channel is open."""
         self._transport = cast(asyncio.Transport, transport)
+        self._descriptor: int = transport.get_extra_info("socket").fileno()
 
     def data_received(self, data: bytes) -> None:
         """Frames have come."""
