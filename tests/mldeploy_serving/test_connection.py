@@ -45,7 +45,6 @@ class Answers:
 
 
 @pytest.mark.holds("http.keep-alive")
-@pytest.mark.holds("http.keep-alive")
 def test_keep_alive(plain: Service) -> None:
     with plain.connect() as client:
         answers = Answers(client)
@@ -56,7 +55,6 @@ def test_keep_alive(plain: Service) -> None:
             assert "connection" not in headers
 
 
-@pytest.mark.holds("http.close")
 @pytest.mark.holds("http.close")
 def test_close_is_honoured(plain: Service) -> None:
     with plain.connect() as client:
@@ -76,7 +74,6 @@ def test_what_follows_a_close_is_not_answered(plain: Service) -> None:
 
 
 @pytest.mark.holds("http.version-1.0")
-@pytest.mark.holds("http.version-1.0")
 @pytest.mark.parametrize(("headers", "connection"), [((), "close"), ((b"Connection: keep-alive",), "keep-alive")])
 def test_http_1_0(plain: Service, headers: tuple[bytes, ...], connection: str) -> None:
     with plain.connect() as client:
@@ -84,7 +81,6 @@ def test_http_1_0(plain: Service, headers: tuple[bytes, ...], connection: str) -
         assert Answers(client).next()[1]["connection"] == connection
 
 
-@pytest.mark.holds("http.pipelined")
 @pytest.mark.holds("http.pipelined")
 def test_pipelined_requests_are_answered_in_order(plain: Service) -> None:
     requests = [score(b"%d" % number) if number % 3 else head(b"GET / HTTP/1.1", b"Host: x") for number in range(500)]
@@ -107,7 +103,6 @@ def test_a_request_in_single_bytes(plain: Service) -> None:
 
 
 @pytest.mark.holds("http.chunked")
-@pytest.mark.holds("http.chunked")
 def test_chunks(plain: Service) -> None:
     with plain.connect() as client:
         client.sendall(head(b"POST /score HTTP/1.1", b"Host: x", b"Transfer-Encoding: chunked"))
@@ -118,7 +113,6 @@ def test_chunks(plain: Service) -> None:
 
 
 @pytest.mark.holds("http.expect")
-@pytest.mark.holds("http.expect")
 def test_expect_100_continue(plain: Service) -> None:
     with plain.connect() as client:
         client.sendall(head(b"POST /score HTTP/1.1", b"Host: x", b"Content-Length: 2", b"Expect: 100-continue"))
@@ -128,7 +122,6 @@ def test_expect_100_continue(plain: Service) -> None:
         assert answers.next()[2] == b'{"got": "hi"}'
 
 
-@pytest.mark.holds("http.expect")
 @pytest.mark.holds("http.expect")
 def test_100_continue_waits_for_its_turn(plain: Service) -> None:
     expecting = head(b"POST /score HTTP/1.1", b"Host: x", b"Content-Length: 2", b"Expect: 100-continue")
@@ -142,7 +135,6 @@ def test_100_continue_waits_for_its_turn(plain: Service) -> None:
 
 
 @pytest.mark.holds("http.half-closed")
-@pytest.mark.holds("http.half-closed")
 def test_a_client_that_only_stops_sending_gets_its_answer(plain: Service) -> None:
     with plain.connect() as client:
         client.sendall(score(b"!time.sleep(0.05)") + score(b"second"))
@@ -153,7 +145,6 @@ def test_a_client_that_only_stops_sending_gets_its_answer(plain: Service) -> Non
         assert answers.rest() == b""
 
 
-@pytest.mark.holds("http.upgrade")
 @pytest.mark.holds("http.upgrade")
 def test_upgrades_are_not_spoken(plain: Service) -> None:
     with plain.connect() as client:
@@ -177,7 +168,6 @@ CHUNKED = b"Transfer-Encoding: chunked\r\n"
 HELLO = b"\r\n5\r\nhello\r\n0\r\n\r\n"
 
 
-@pytest.mark.holds("http.broken")
 @pytest.mark.holds("http.broken")
 @pytest.mark.parametrize(
     "broken",
@@ -379,7 +369,6 @@ def test_what_never_ends_is_refused(plain: Service, endless: tuple[bytes, bytes]
 
 
 @pytest.mark.holds("http.head-too-large")
-@pytest.mark.holds("http.head-too-large")
 @pytest.mark.parametrize("ending", [b"\r\n\r\n", b""])
 def test_too_much_of_a_head(plain: Service, ending: bytes) -> None:
     lines = b"".join(b"\r\nX-%d: %s" % (number, b"a" * 1000) for number in range(400))
@@ -395,7 +384,6 @@ def test_a_header_of_60_kb_is_fine(plain: Service) -> None:
 
 
 @pytest.mark.holds("http.body-too-large")
-@pytest.mark.holds("http.body-too-large")
 def test_a_body_that_says_it_is_too_large(plain: Service) -> None:
     with plain.connect() as client:
         too_large = b"Content-Length: %d" % (LIMIT + 1)
@@ -407,7 +395,6 @@ def test_a_body_that_says_it_is_too_large(plain: Service) -> None:
         assert answers.rest() == b""
 
 
-@pytest.mark.holds("http.body-too-large")
 @pytest.mark.holds("http.body-too-large")
 def test_a_chunked_body_that_turns_out_too_large(plain: Service) -> None:
     piece = b"100000\r\n" + b"a" * 0x100000 + b"\r\n"
@@ -431,7 +418,6 @@ def test_a_client_that_leaves_half_way_harms_nobody(plain: Service) -> None:
     assert plain.post("after").json() == {"got": "after"}
 
 
-@pytest.mark.holds("http.client-gone")
 @pytest.mark.holds("http.client-gone")
 def test_what_a_client_left_behind_is_not_begun(serve: Serve) -> None:
     service = serve("import time\ndef init(): pass\ndef run(data):\n    print(data)\n    time.sleep(0.2)")
@@ -474,6 +460,7 @@ def impatient(start_service: Serve, tmp_path_factory: pytest.TempPathFactory) ->
     service.stop()
 
 
+@pytest.mark.holds("http.stalled")
 @pytest.mark.parametrize(
     "begun", [b"G", b"GET / HTTP/1.1\r\nHost: ", score(b"0")[:-1], POST + CHUNKED + b"\r\n5\r\nhe", POST + b"A: b\r\n"]
 )
@@ -488,6 +475,7 @@ def test_a_client_that_stalls_in_a_request_is_told_so(impatient: Service, begun:
         assert answers.rest() == b""
 
 
+@pytest.mark.holds("http.stalled")
 def test_one_that_is_only_slow_or_silent_or_waits_has_not_stalled(impatient: Service) -> None:
     with impatient.connect() as slow, impatient.connect() as silent, impatient.connect() as waiting:
         silent.sendall(head(b"GET / HTTP/1.1", b"Host: x"))

@@ -78,6 +78,7 @@ def is_well(service: Service) -> bool:
     return service.ask("POST").content == WORDS
 
 
+@pytest.mark.holds("http.stream")
 def test_chunks_in_http_1_1_and_what_follows_them(streaming: Service) -> None:
     with streaming.connect() as client, client.makefile("rb") as stream:
         client.sendall(ask() * 3)
@@ -89,6 +90,7 @@ def test_chunks_in_http_1_1_and_what_follows_them(streaming: Service) -> None:
             assert read_chunks(stream) == [b"one", "twö".encode()]
 
 
+@pytest.mark.holds("http.stream")
 def test_until_the_end_of_the_connection_in_http_1_0(streaming: Service) -> None:
     with streaming.connect() as client, client.makefile("rb") as stream:
         client.sendall(ask("", b"Connection: keep-alive", version=b"1.0") * 2)
@@ -115,6 +117,7 @@ def test_head_has_no_body(streaming: Service) -> None:
         assert (status, stream.read(int(headers[b"content-length"]))) == (200, b"whole")
 
 
+@pytest.mark.holds("http.stream-broken")
 @pytest.mark.parametrize("how", ["fails", "dies"])
 @pytest.mark.parametrize("version", [b"1.1", b"1.0"])
 def test_what_fails_midway_is_not_a_whole_answer(streaming: Service, how: str, version: bytes) -> None:
@@ -150,6 +153,7 @@ def memory_kb(pid: int, field: str) -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith(field + ":"))
 
 
+@pytest.mark.holds("http.stream-unread")
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
 def test_a_client_that_reads_slowly_gets_all_and_costs_no_memory(streaming: Service) -> None:
     before = memory_kb(streaming.process.pid, "VmRSS")
@@ -163,6 +167,7 @@ def test_a_client_that_reads_slowly_gets_all_and_costs_no_memory(streaming: Serv
     assert memory_kb(streaming.process.pid, "VmHWM") - before < 50_000
 
 
+@pytest.mark.holds("http.stream-unread")
 def test_one_that_does_not_read_at_all_holds_its_worker_only_until_it_is_gone(streaming: Service) -> None:
     with streaming.connect() as client:
         client.sendall(ask("large"))
