@@ -61,8 +61,9 @@ A request that does not fit its schema is answered with the rule that it breaks 
 
 > `{"message": "x[0][1]: expected a number, found 'a'", "rule": "value.type", "place": "x[0][1]"}`
 
-Those rules are in the tables below. One status is that of all three contracts, and `exit 3` is a service that does not
-start. Which test holds which rule is in [The scoring server's rules](scoring-server.md).
+Those rules are in the tables below. One status is that of all three contracts, and `exit 3` is a server that does not
+start (the command has [exit codes](runner.md#exit-codes) of its own). Which test holds which rule is in
+[The scoring server's rules](scoring-server.md).
 """
 EXAMPLES = """
 ## Examples
@@ -80,15 +81,14 @@ the official server and ours the same.
 def contract_page(table: dict[str, Any]) -> str:
     """The page for users."""
     rows = table["rules"]
-    parts = [GENERATED, CONTRACT]
-    for group, title in GROUPS.items():
-        parts.append(f"\n## {title}\n\n| rule | when | answer |\n| --- | --- | --- |\n")
-        parts += [f"| `{row['id']}` | {row['when']} | {_answer(row)} |\n" for row in rows if row["group"] == group]
-    parts.append(EXAMPLES)
+    parts = [GENERATED, CONTRACT, EXAMPLES]
     for name, lines in table["scripts"].items():
         parts.append(f'\n```python title="{name}.py"\n' + "\n".join(lines) + "\n```\n")
         parts.append("\n| rule | body | `compatible` | `strict` | `v1` |\n| --- | --- | --- | --- | --- |\n")
         parts += [_example(row) for row in rows if row.get("example", {}).get("script") == name]
+    for group, title in GROUPS.items():
+        parts.append(f"\n## {title}\n\n| rule | when | answer |\n| --- | --- | --- |\n")
+        parts += [f"| `{row['id']}` | {row['when']} | {_answer(row)} |\n" for row in rows if row["group"] == group]
     return "".join(parts)
 
 

@@ -67,6 +67,7 @@ def test_metrics_tell_what_waits(serve: Serve, tmp_path: Path) -> None:
     asked = [service.asking("1") for _ in range(3)]
     service.wait_for_in_flight(3)
     assert samples(service)["requests_queued", ""] == 2
+    assert "/metrics" not in service.log()
     (tmp_path / "app" / "go").touch()
     assert [asking.result().status_code for asking in asked] == [200, 200, 200]
 
@@ -202,3 +203,11 @@ def test_without_debugpy_it_says_what_to_install(tmp_path: Path) -> None:
 def test_debugging_that_cannot_be(serve: Serve, variables: dict[str, str], reason: str) -> None:
     ended = serve(SCRIPT, wait=False, **{"AZUREML_DEBUG_PORT": "5678", **variables}).wait()
     assert (ended["exit_code"], ended["reason"]) == (3, reason)
+
+
+def test_a_form_that_does_not_reach_run_is_told_once(serve: Serve) -> None:
+    service = serve(SCRIPT.replace("1 / int(data)", "data"))
+    for _ in range(2):
+        assert service.ask("POST", "/score", {"a": "1"}).json() == ""
+    service.wait_for_log("POST /score", times=2)
+    assert service.log().count("A form's fields do not reach run()") == 1

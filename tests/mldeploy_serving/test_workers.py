@@ -146,6 +146,7 @@ def test_the_scoring_timeout_is_answered_on_time_and_raised_in_the_script(serve:
         assert service.post("0").json() == "0"
     service.wait_for_log("raised: Scoring timeout after 200 ms")
     assert 'score.py", line 5, in run' in service.log()
+    assert "in _interrupt" not in service.log()
     assert "is replaced" not in service.log()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from mldeploy_serving.contract.checks import Finding, findings
@@ -13,6 +14,7 @@ from mldeploy_serving.contract.reading import Twice, once, reader
 from mldeploy_serving.contract.table import Table
 from mldeploy_serving.entry.script import Script
 from mldeploy_serving.messages import Answer, Request, refusal, to_json
+from mldeploy_serving.worker.logs import LOGGER
 
 Headers = tuple[tuple[bytes, bytes], ...]
 Arguments = tuple[dict[str, Any], Headers]
@@ -69,11 +71,18 @@ def _text(request: Request, table: Table) -> str:
     if request.method == b"GET":
         return json.dumps(_query(request, table))
     if _is_form(request):
+        if request.body:
+            _warn_of_forms()
         return ""
     try:
         return request.body.decode()
     except UnicodeDecodeError as error:
         raise _refused(table, "body.text-utf8", reason=error) from None
+
+
+@cache
+def _warn_of_forms() -> None:
+    LOGGER.warning("A form's fields do not reach run(), which gets an empty text: send Content-Type: application/json")
 
 
 def _refused(table: Table, rule: str, **said: object) -> Refused:

@@ -179,7 +179,7 @@ class Application:
     def _measured(self, scorer: Scorer) -> Answer:
         assert self._metrics is not None
         text = self._metrics.text(in_flight=scorer.in_flight, queued=scorer.queued, restarts=scorer.restarts)
-        return Answer(200, text, metrics.CONTENT_TYPE)
+        return Answer(200, text, metrics.CONTENT_TYPE, with_ids=False)
 
     def _identify(self, request: Request) -> Answer | None:
         """Settle the three ids: the request's own, and the client's in its old and new spelling."""

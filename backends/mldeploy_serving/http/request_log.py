@@ -96,7 +96,7 @@ def _json(entry: Entry) -> str:
     second = int(entry.time)
     line = {
         "time": f"{_day_time(second, 'T')}.{int((entry.time - second) * 1000):03d}Z",
-        "request_id": _str(entry.request_id),
+        "request_id": _str(entry.request_id) or None,
         "client_request_id": _str(entry.client_request_id) or None,
         "method": _str(entry.method),
         "path": _str(entry.path),

@@ -65,8 +65,11 @@ def _print_with_request_id(
 
 
 def describe(error: BaseException) -> str:
-    """An exception's traceback, from the first line of the user's own code on."""
-    return "".join(traceback.format_exception(type(error), error, _from_users_code(error.__traceback__))).rstrip()
+    """An exception's traceback, from the first line of the user's own code to the last that is not the server's."""
+    found = traceback.TracebackException(type(error), error, _from_users_code(error.__traceback__))
+    while found.stack and found.stack[-1].filename.startswith(_OWN_FOLDER):
+        found.stack.pop()
+    return "".join(found.format()).rstrip()
 
 
 def told(error: BaseException) -> str:
