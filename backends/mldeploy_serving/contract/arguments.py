@@ -16,6 +16,7 @@ from mldeploy_serving.entry.script import Script
 from mldeploy_serving.messages import Answer, Request, refusal, to_json
 from mldeploy_serving.worker.logs import LOGGER
 
+_SHOWN = 300
 Headers = tuple[tuple[bytes, bytes], ...]
 Arguments = tuple[dict[str, Any], Headers]
 
@@ -127,9 +128,11 @@ class DeclaredArguments:
             arguments[parameter.name] = arranged(parameter.type, values[parameter.name])
         return arguments, _warning([name for name in values if name not in arguments])
 
-    def misfit(self, values: dict[str, Any]) -> Finding | None:
-        """The first thing about these values that the contract refuses."""
+    def misfit(self, values: dict[str, Any], only: str | None = None) -> Finding | None:
+        """The first thing about these values that the contract refuses; of one parameter where it is known which."""
         for parameter in self._looked_at(values):
+            if only not in {None, parameter.name}:
+                continue
             for found in findings(parameter.type, values[parameter.name], parameter.name):
                 if self._table[found.rule].status >= 400:
                     return found
@@ -138,7 +141,8 @@ class DeclaredArguments:
     def explain(self, found: Finding) -> Answer:
         """The answer to a request that does not fit: it names the rule and the place."""
         row = self._table[found.rule]
-        said = {"message": row.message(place=found.place, **dict(found.said)), "rule": found.rule, "place": found.place}
+        place, parts = _cut(found.place), {name: _cut(text) for name, text in found.said}
+        said = {"message": row.message(place=place, **parts), "rule": found.rule, "place": place}
         return Answer(row.status, to_json(said), failed=row.status >= 500)
 
     def again(self, request: Request) -> dict[str, Any]:
@@ -178,6 +182,12 @@ class DeclaredArguments:
         if value is inspect.Parameter.empty:
             raise _refused(self._table, "body.parameter", parameter=parameter.name)
         return value
+
+
+def _cut(text: str) -> str:
+    """One line that can be read, also where a key or a value is as large as the body."""
+    line = " ".join(text[: 2 * _SHOWN].split())
+    return line if len(line) <= _SHOWN else f"{line[:_SHOWN]}…"
 
 
 def _unreadable(error: Exception) -> str:

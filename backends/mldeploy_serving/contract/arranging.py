@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from mldeploy_serving.contract.checks import fitting
 from mldeploy_serving.contract.parameters import Declared, Frame, Items, Object, Scalar
 
 
@@ -21,13 +22,13 @@ def arranged(declared: Declared, value: Any) -> Any:
         >>> arranged(Scalar("integer", exact=True), 1.0)
         1
     """
-    if isinstance(declared, Frame):
+    if isinstance(declared, Frame) and declared.enforced:
         return _frame([name for name, _ in declared.columns], declared.orient, value)
     if isinstance(declared, Object):
         types = dict(declared.fields)
         return {name: arranged(types[name], each) if name in types else each for name, each in value.items()}
-    if isinstance(declared, Items) and declared.items is not None:
-        return [arranged(declared.items, each) for each in value]
+    if isinstance(declared, Items) and declared.items:
+        return [arranged(fitting(declared.items, each), each) for each in value]
     if isinstance(declared, Scalar) and declared.kind == "integer" and declared.exact and isinstance(value, float):
         return int(value)
     return value
@@ -41,8 +42,10 @@ def _frame(names: list[str], orient: str, value: Any) -> Any:
     if orient == "columns":
         return _sorted(names, value)
     if orient == "split":
-        places = [value["columns"].index(name) for name in names]
-        return {**value, "columns": names, "data": [[row[at] for at in places] for row in value["data"]]}
+        found = {str(name): at for at, name in enumerate(value["columns"])}
+        places = [found[name] for name in names]
+        columns = [value["columns"][at] for at in places]
+        return {**value, "columns": columns, "data": [[row[at] for at in places] for row in value["data"]]}
     return value
 
 

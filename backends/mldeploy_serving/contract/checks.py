@@ -79,7 +79,7 @@ def shown(value: Any) -> str:
         return json.dumps(value)
     if isinstance(value, int) and value.bit_length() > 1000:
         return "an integer of more than 300 digits"
-    text = repr(value)
+    text = repr(value[: _SHOWN + 1] if isinstance(value, str) else value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
@@ -91,11 +91,20 @@ def _scalar(declared: Scalar, value: Any, place: str) -> Iterator[Finding]:
     if value is None:
         yield from _null(declared, place)
     elif declared.categories:
-        if value not in declared.categories:
-            expected = f"one of {', '.join(map(repr, declared.categories[:10]))}"
+        if not _is_one_of(declared.categories, value):
+            expected = f"one of {', '.join(sorted(map(repr, declared.categories))[:10])}"
             yield _finding("value.coercion", place, expected=expected, found=shown(value))
     elif kind != "any":
         yield from _KINDS[kind](declared, value, place)
+
+
+def _is_one_of(categories: frozenset[Any], value: Any) -> bool:
+    """Whether it is there; `true` is no 1, though it equals it in Python."""
+    if isinstance(value, (list, dict)) or value not in categories:
+        return False
+    if value not in {0, 1}:
+        return True
+    return any(each == value and isinstance(each, bool) == isinstance(value, bool) for each in categories)
 
 
 def _null(declared: Scalar, place: str) -> Iterator[Finding]:
@@ -205,7 +214,18 @@ def _array(declared: Array, value: Any, place: str) -> Iterator[Finding]:
         found = _depth(value, declared.items)
         yield _finding("value.dimensions", place, expected=len(declared.shape), found=found)
     else:
-        yield from _dimension(declared, 0, value, place)
+        yield from _dimension(_shape(declared, value), declared.items, value, place)
+
+
+def _shape(declared: Array, value: Any) -> tuple[int, ...]:
+    """The declared one, or where that is not enforced the one that the first elements have."""
+    if declared.enforced:
+        return declared.shape
+    sizes = []
+    for _ in range(_depth(value, declared.items)):
+        sizes.append(len(value))
+        value = value[0] if value else None
+    return tuple(sizes)
 
 
 def _depth(value: Any, items: Scalar | Record) -> int:
@@ -220,33 +240,41 @@ def _depth(value: Any, items: Scalar | Record) -> int:
     return depth - 1 if isinstance(items, Record) and not isinstance(value, dict) and depth > 1 else depth
 
 
-def _dimension(declared: Array, at: int, value: list[Any], place: str) -> Iterator[Finding]:
-    size = declared.shape[at] if declared.enforced and at < len(declared.shape) else None
-    if at > 0 and size is not None and len(value) != size:
-        yield _finding("value.shape", place, expected=size, found=len(value))
-    elif at + 1 < len(declared.shape):
+def _dimension(
+    shape: tuple[int, ...], items: Scalar | Record, value: list[Any], place: str, at: int = 0
+) -> Iterator[Finding]:
+    if at > 0 and len(value) != shape[at]:
+        yield _finding("value.shape", place, expected=shape[at], found=len(value))
+    elif at + 1 < len(shape):
         for index, each in enumerate(value):
             if isinstance(each, list):
-                yield from _dimension(declared, at + 1, each, f"{place}[{index}]")
+                yield from _dimension(shape, items, each, f"{place}[{index}]", at + 1)
             else:
-                expected = f"an array of {declared.shape[at + 1]}"
+                expected = f"an array of {shape[at + 1]}"
                 yield _finding("value.type", f"{place}[{index}]", expected=expected, found=shown(each))
-    elif not (isinstance(declared.items, Scalar) and _all_fit(declared.items, value)):
+    elif not (isinstance(items, Scalar) and _all_fit(items, value)):
         for index, each in enumerate(value):
-            yield from _element(declared.items, each, f"{place}[{index}]")
+            yield from _element(items, each, f"{place}[{index}]")
 
 
 def _all_fit(declared: Scalar, row: list[Any]) -> bool:
     """The same as looking at each number, many times as fast; False where one has to look."""
     kinds = set(map(type, row))
     if declared.kind == "number":
-        fits = kinds <= {int, float} and (kinds <= {int} or all(map(math.isfinite, row)))
+        fits = kinds <= {int} or (kinds <= {int, float} and _all_finite(row))
     else:
         fits = declared.kind == "integer" and kinds <= {int}
     if not fits or not row:
         return fits
     low, high = declared.minimum, declared.maximum
     return (low is None or min(row) >= low) and (high is None or max(row) <= high)
+
+
+def _all_finite(row: list[Any]) -> bool:
+    try:
+        return all(map(math.isfinite, row))
+    except OverflowError:  # an integer that is no float
+        return False
 
 
 def _element(declared: Scalar | Record, value: Any, place: str) -> Iterator[Finding]:
@@ -278,7 +306,8 @@ def _frame(declared: Frame, value: Any, place: str) -> Iterator[Finding]:
         expected = "an array of rows" if of_rows else f"an object (orient {declared.orient!r})"
         yield _finding("value.type", place, expected=expected, found=shown(value))
     else:
-        yield from _ORIENTS[declared.orient](dict(declared.columns), value, place)
+        found = _ORIENTS[declared.orient](dict(declared.columns), value, place)
+        yield from found if declared.enforced else (each for each in found if each.rule not in _OF_SHAPE)
 
 
 def _index(columns: dict[str, Scalar], value: dict[str, Any], place: str) -> Iterator[Finding]:
@@ -286,15 +315,21 @@ def _index(columns: dict[str, Scalar], value: dict[str, Any], place: str) -> Ite
 
 
 def _table(columns: dict[str, Scalar], value: dict[str, Any], place: str) -> Iterator[Finding]:
-    """Rows that have the index among their columns."""
+    """Rows whose columns, and which of them are the index, are said by a schema beside them."""
+    schema = value.get("schema")
+    fields = schema.get("fields") if isinstance(schema, dict) else None
     broken = _part(value, "data", place)
     if broken:
-        return iter(broken)
-    drop = () if "index" in columns else ("index",)
-    rows = [
-        {name: row[name] for name in row if name not in drop} if isinstance(row, dict) else row for row in value["data"]
-    ]
-    return _records(columns, rows, f"{place}.data")
+        yield from broken
+    elif not isinstance(schema, dict) or not isinstance(fields, list):
+        yield _finding("value.type", f"{place}.schema", expected="an object with fields", found=shown(schema))
+    else:
+        index = schema.get("primaryKey", [])
+        index = index if isinstance(index, list) else [index]
+        names = [str(each.get("name")) for each in fields if isinstance(each, dict) and each.get("name") not in index]
+        yield from _names(columns, [dict.fromkeys(names)], f"{place}.schema")
+        there = {name: column for name, column in columns.items() if name in names}
+        yield from _cells(there, value["data"], [f"{place}.data[{at}]" for at in range(len(value["data"]))])
 
 
 def _part(value: dict[str, Any], name: str, place: str) -> list[Finding]:
@@ -311,6 +346,11 @@ def _records(
     objects = [row for row in rows if isinstance(row, dict)]
     if objects or not rows:
         yield from _names(columns, objects, place)
+        columns = {name: column for name, column in columns.items() if any(name in row for row in objects)}
+    yield from _cells(columns, rows, places)
+
+
+def _cells(columns: dict[str, Scalar], rows: list[Any], places: list[str]) -> Iterator[Finding]:
     for row, at in zip(rows, places, strict=True):
         if isinstance(row, dict):
             for name, column in columns.items():
@@ -364,10 +404,12 @@ def _split(columns: dict[str, Scalar], value: dict[str, Any], place: str) -> Ite
         return
     names = [str(name) for name in value["columns"]]
     yield from _names(columns, [dict.fromkeys(names)], f"{place}.columns")
-    if set(names) == set(columns) and len(names) == len(columns):
-        yield from _rows({name: columns[name] for name in names}, value["data"], f"{place}.data")
+    if len(set(names)) == len(names):
+        there = {name: columns.get(name, Scalar("any")) for name in names}
+        yield from _rows(there, value["data"], f"{place}.data")
 
 
+_OF_SHAPE = {"columns.missing", "columns.extra", "columns.renamed"}
 _ORIENTS: dict[str, Callable[[dict[str, Scalar], Any, str], Iterator[Finding]]] = {
     "records": _records,
     "split": _split,
@@ -395,9 +437,19 @@ def _object(declared: Object, value: Any, place: str) -> Iterator[Finding]:
 def _items(declared: Items, value: Any, place: str) -> Iterator[Finding]:
     if not isinstance(value, list):
         yield _finding("value.type", place, expected="an array", found=shown(value))
-    elif declared.items is not None:
+    elif declared.items:
         for index, each in enumerate(value):
-            yield from _inside(declared.items, each, f"{place}[{index}]")
+            yield from _inside(fitting(declared.items, each), each, f"{place}[{index}]")
+
+
+def fitting(several: tuple[Declared, ...], value: Any) -> Declared:
+    """The first of several types that a value fits, else the last, which is what the swagger documents describe."""
+    if len(several) > 1:
+        for passable in ("", "value.whole-float"):
+            for each in several:
+                if all(found.rule == passable for found in _inside(each, value, "")):
+                    return each
+    return several[-1]
 
 
 def _inside(declared: Declared, value: Any, place: str) -> Iterator[Finding]:

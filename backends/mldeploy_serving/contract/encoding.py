@@ -134,8 +134,10 @@ def _by_ability(value: Any) -> Any:
 
 def _numpy(value: Any) -> Any:
     """Times come out of `tolist()` as integers unless they are in microseconds."""
-    times = {"M": "datetime64[us]", "m": "timedelta64[us]"}
-    return (value.astype(times[value.dtype.kind]) if value.dtype.kind in times else value).tolist()
+    nearest = {"M": "datetime64[us]", "m": "timedelta64[us]"}.get(value.dtype.kind)
+    if value.dtype.char == "g":  # long double, of which `tolist()` makes itself
+        nearest = "float64"
+    return (value if nearest is None else value.astype(nearest)).tolist()
 
 
 def _instant(value: datetime.date | datetime.time) -> str | None:

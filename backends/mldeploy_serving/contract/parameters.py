@@ -7,8 +7,11 @@ closures of the decorators' wrappers (inference-schema 1.1 to 1.8, observed), wh
 from __future__ import annotations
 
 import datetime
+import math
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from types import CellType
 from typing import Any, TypeAlias
 
 
@@ -33,7 +36,7 @@ class Scalar:
     takes_null: bool = False
     takes_not_finite: bool = False
     exact: bool = False
-    categories: tuple[Any, ...] = ()
+    categories: frozenset[Any] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -67,10 +70,12 @@ class Frame:
     Args:
         columns: The sample's, by name.
         orient: How it is written in JSON: `records`, `split`, `index`, `columns`, `values` or `table`.
+        enforced: There have to be as many columns as in the sample.
     """
 
     columns: tuple[tuple[str, Scalar], ...]
     orient: str
+    enforced: bool = True
 
 
 @dataclass(frozen=True)
@@ -82,14 +87,14 @@ class Object:
 
 @dataclass(frozen=True)
 class Items:
-    """A list, with what its elements are; None where nothing is known of them."""
+    """A list, with what each of its elements may be; empty where nothing is known of them."""
 
-    items: Declared | None
+    items: tuple[Declared, ...]
 
 
 @dataclass(frozen=True)
 class Unknown:
-    """A type of which nothing is known here (Spark, and users' own): it is not checked."""
+    """A type of which nothing is known here (Spark, users' own, columns that JSON cannot name): it is not checked."""
 
 
 Declared: TypeAlias = Scalar | Array | Frame | Object | Items | Unknown
@@ -118,14 +123,18 @@ def declared(run: Callable[..., Any]) -> tuple[Parameter, ...]:
 
 
 def _parameters(run: Any) -> Iterator[Parameter]:
-    while hasattr(run, "_self_wrapper"):
-        wrapper = run._self_wrapper
-        cells = zip(wrapper.__code__.co_freevars, wrapper.__closure__ or (), strict=True)
-        free = {name: cell.cell_contents for name, cell in cells}
-        if "param_type" in free:
+    while hasattr(run, "__wrapped__"):
+        free = _closure(getattr(run, "_self_wrapper", None))
+        if {"param_name", "param_type"} <= free.keys():
             converts, optional = free.get("convert_to_provided_type", True), free.get("optional", False)
             yield Parameter(free["param_name"], describe(free["param_type"]), converts, optional)
         run = run.__wrapped__
+
+
+def _closure(wrapper: Any) -> dict[str, Any]:
+    """What a function finds around it by name; of a wrapper of the user's own that need not be a function, nothing."""
+    names, cells = getattr(getattr(wrapper, "__code__", None), "co_freevars", ()), getattr(wrapper, "__closure__", ())
+    return {name: cell.cell_contents for name, cell in zip(names, cells or (), strict=False) if cell != CellType()}
 
 
 def describe(parameter_type: Any) -> Declared:
@@ -135,8 +144,7 @@ def describe(parameter_type: Any) -> Declared:
     if name == "NumpyParameterType":
         return _array(parameter_type, sample)
     if name == "PandasParameterType":
-        columns = tuple((str(column), _column(sample[column])) for column in sample.columns)
-        return Frame(columns, getattr(parameter_type, "orient", "records"))
+        return _frame(parameter_type, sample)
     if name == "StandardPythonParameterType":
         return _standard(sample)
     return Unknown()
@@ -149,6 +157,18 @@ def _array(parameter_type: Any, sample: Any) -> Declared:
     return Array(sample.shape, _element(sample.dtype, sample), parameter_type.enforce_shape, floats)
 
 
+def _frame(parameter_type: Any, sample: Any) -> Declared:
+    names = [str(label) for label in sample.columns]
+    by_name = all(isinstance(label, (str, int, float)) for label in sample.columns) and len(set(names)) == len(names)
+    if not by_name or parameter_type.apply_column_names:
+        return Unknown()
+    typed = parameter_type.enforce_column_type
+    columns = tuple(
+        (name, _column(sample[label]) if typed else _ANY) for name, label in zip(names, sample, strict=True)
+    )
+    return Frame(columns, getattr(parameter_type, "orient", "records"), parameter_type.enforce_shape)
+
+
 def _element(dtype: Any, sample: Any) -> Scalar | Record:
     if dtype.names:
         return Record(tuple((name, _element(dtype[name], sample[name])) for name in dtype.names))
@@ -158,10 +178,10 @@ def _element(dtype: Any, sample: Any) -> Scalar | Record:
         least, greatest = (0, 2**bits - 1) if kind == "u" else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
         return Scalar("integer", least, greatest)
     if kind == "f":
-        return _number(sample, {2: 65504.0, 4: 3.4028234663852886e38}.get(dtype.itemsize))
-    if kind == "U":
-        return Scalar("string", maximum=dtype.itemsize // 4)
-    kinds = {"b": "boolean", "M": "text form", "m": "text form", "S": "text form"}
+        return _number(sample, _GREATEST.get(dtype.itemsize))
+    if kind in "US":
+        return Scalar("string", maximum=dtype.itemsize // (4 if kind == "U" else 1))
+    kinds = {"b": "boolean", "M": "text form", "m": "text form"}
     return Scalar(kinds.get(kind, "any"), takes_null=kind == "O")
 
 
@@ -183,13 +203,16 @@ def _column(series: Any) -> Scalar:
     missing = bool(series.isna().any())
     categories = getattr(dtype, "categories", None)
     if categories is not None:
-        return Scalar("any", takes_null=missing, categories=tuple(categories.tolist()))
+        known = frozenset(categories.tolist())
+        in_json = all(isinstance(each, (str, int, float)) for each in known)  # bool is an int
+        return Scalar("any", takes_null=missing, categories=known) if in_json else _ANY
     kind = getattr(dtype, "kind", "O")
     nullable = missing or not hasattr(dtype, "itemsize") or type(dtype).__module__.startswith("pandas")
     if kind in "iuf" and str(dtype).lower() in _BITS:
         low, high = _BITS[str(dtype).lower()]
         if kind == "f":
-            return Scalar("number", low, high, takes_null=nullable, takes_not_finite=missing)
+            not_finite = missing or bool((abs(series) == float("inf")).any())  # pandas writes an infinity as null
+            return Scalar("number", low, high, takes_null=nullable or not_finite, takes_not_finite=not_finite)
         return Scalar("integer", low, high, takes_null=nullable)
     if kind == "b":
         return Scalar("boolean", takes_null=nullable)
@@ -199,12 +222,12 @@ def _column(series: Any) -> Scalar:
     return Scalar("string" if texts and len(series) else "any", takes_null=missing or not texts)
 
 
+_ANY = Scalar("any", takes_null=True)
+_GREATEST = {2: 65504.0, 4: 3.4028234663852886e38, 8: sys.float_info.max}
 _BITS: dict[str, tuple[float | None, float | None]] = {
     **{f"int{bits}": (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) for bits in (8, 16, 32, 64)},
     **{f"uint{bits}": (0, 2**bits - 1) for bits in (8, 16, 32, 64)},
-    "float16": (-65504.0, 65504.0),
-    "float32": (-3.4028234663852886e38, 3.4028234663852886e38),
-    "float64": (None, None),
+    **{f"float{8 * size}": (-greatest, greatest) for size, greatest in _GREATEST.items()},
 }
 _STANDARD = {bool: "boolean", int: "integer", float: "number", str: "string"}
 _TEXT_FORMS = (bytes, bytearray, datetime.date, datetime.time)
@@ -216,11 +239,12 @@ def _standard(sample: Any) -> Declared:
     if isinstance(sample, dict):
         return Object(tuple((str(key), _standard(value)) for key, value in sample.items()))
     if isinstance(sample, list):
-        # the swagger document describes the last one, and a parameter type that is converted is the first
-        converted = [each for each in sample if hasattr(each, "deserialize_input")]
-        return Items(_standard((converted or sample[-1:])[0])) if sample else Items(None)
+        # of several parameter types the first one is what all elements are converted to
+        converted = [each for each in sample if hasattr(each, "deserialize_input")][:1]
+        return Items(tuple(dict.fromkeys(map(_standard, converted or sample))))
     if type(sample) in _STANDARD:
-        return Scalar(_STANDARD[type(sample)], exact=True)
+        not_finite = isinstance(sample, float) and not math.isfinite(sample)
+        return Scalar(_STANDARD[type(sample)], takes_not_finite=not_finite, exact=True)
     if isinstance(sample, _TEXT_FORMS):
         return Scalar("text form", exact=True)
     return Unknown()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -69,9 +70,9 @@ def read_once(body: bytes) -> Any:
     def build(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         built = dict(pairs)
         if len(built) < len(pairs):
-            names = [name for name, _ in pairs]
+            times = Counter(name for name, _ in pairs)
             built = _Object(built)
-            built.twice = next(name for name in built if names.count(name) > 1)
+            built.twice = next(name for name in built if times[name] > 1)
             found.append(built)
         return built
 

@@ -99,7 +99,7 @@ class Rules:
     def _misfit(self, declared: DeclaredArguments, request: Request, place: str, error: Exception) -> Answer:
         if self._v1:
             return self._refusal("run.raised", failed=True)
-        found = declared.misfit(declared.again(request))
+        found = declared.misfit(declared.again(request), place.partition(".")[0])
         return declared.explain(found or Finding("value.conversion", place, (("reason", str(error)),)))
 
     def _refusal(self, rule: str, *, failed: bool = False, **said: object) -> Answer:

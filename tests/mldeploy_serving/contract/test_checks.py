@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import json
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import wrapt  # type: ignore[import-untyped,unused-ignore]
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
 from inference_schema.parameter_types.numpy_parameter_type import NumpyParameterType
 from inference_schema.parameter_types.pandas_parameter_type import PandasParameterType
 from inference_schema.parameter_types.standard_py_parameter_type import StandardPythonParameterType
@@ -70,6 +73,8 @@ def array(sample: Any, dtype: str = "f8") -> NumpyParameterType:
         ([True], "?", [0, "no"], [("value.coercion", "data[0]"), ("value.coercion", "data[1]")]),
         ([True], "?", [None], [("value.null", "data[0]")]),
         (["ab"], "U2", ["abc", "x", 1], [("value.coercion", "data[0]"), ("value.coercion", "data[2]")]),
+        ([1.0], "f8", [10**400, 1.5], [("value.range", "data[0]")]),
+        (["ab"], "S2", ["abc"], [("value.coercion", "data[0]")]),
         (["2020-01-01"], "M8[D]", ["2020-01-02", 5], [("value.coercion", "data[1]")]),
         ([{}], "O", [{}, None, "any"], []),
     ],
@@ -94,8 +99,22 @@ def test_arrays_of_records(value: Any, expected: list[tuple[str, str]]) -> None:
 
 
 def test_a_shape_or_a_type_that_is_not_enforced_is_not_looked_at() -> None:
-    assert found(NumpyParameterType(np.array([[1.0]]), enforce_shape=False), [1, [2, 3]]) == [("value.type", "data[0]")]
+    assert found(NumpyParameterType(np.array([[1.0]]), enforce_shape=False), [1, [2, 3]]) == [("value.type", "data[1]")]
     assert describe(NumpyParameterType(np.array([1.0]), enforce_column_type=False)) == Unknown()
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ([1, 2], []),
+        ([], []),
+        ([[[1]], [[2.5]]], []),
+        ([[1, 2], [3]], [("value.shape", "data[1]")]),
+        ([1, "2"], [("value.coercion", "data[1]")]),
+    ],
+)
+def test_a_shape_that_is_not_enforced_is_the_first_elements(value: Any, expected: list[tuple[str, str]]) -> None:
+    assert found(NumpyParameterType(np.array([[1.0]]), enforce_shape=False), value) == expected
 
 
 def without(name: str) -> dict[str, Any]:
@@ -107,10 +126,10 @@ def without(name: str) -> dict[str, Any]:
     [
         ([ROW, dict(reversed(ROW.items()))], []),
         ([], [("columns.missing", "data")] * 4),
-        ([without("age")], [("columns.missing", "data"), ("value.type", "data[0].age")]),
+        ([without("age")], [("columns.missing", "data")]),
         ([ROW, without("rate")], [("value.null", "data[1].rate")]),
         ([{**ROW, "more": 1}], [("columns.extra", "data")]),
-        ([{**without("name"), "nom": "x"}], [("columns.renamed", "data"), ("value.null", "data[0].name")]),
+        ([{**without("name"), "nom": "x"}], [("columns.renamed", "data")]),
         ([{**ROW, "age": 1.5}], [("value.fraction", "data[0].age")]),
         ([{**ROW, "age": "1"}], [("value.coercion", "data[0].age")]),
         ([{**ROW, "age": 2**70}], [("value.range", "data[0].age")]),
@@ -145,6 +164,13 @@ def test_a_frame_fits_as_pandas_writes_it(orient: str) -> None:
         ("columns", {name: {"0": None} for name in ROW}, [("value.type", "data.age.0")]),
         ("values", [[1, "x", 2, True, 5]], [("value.shape", "data[0]")]),
         ("table", {"data": 5}, [("value.type", "data.data")]),
+        ("table", {"data": []}, [("value.type", "data.schema")]),
+        ("table", {"data": [], "schema": {"fields": [{"name": name} for name in ROW]}}, []),
+        (
+            "split",
+            {"columns": [*ROW, "more"], "data": [["1", "x", 2, True, 1]]},
+            [("columns.extra", "data.columns"), ("value.coercion", "data.data[0][0]")],
+        ),
     ],
 )
 def test_frames_in_other_orients(orient: str, value: Any, expected: list[tuple[str, str]]) -> None:
@@ -190,10 +216,137 @@ def test_what_a_sample_column_lacks_may_be_lacking() -> None:
         ({"a": array([1.0])}, {"a": ["x"]}, ["value.type"]),
         ({"a": StandardPythonParameterType({"b": array([1.0])})}, {"a": {"b": [True]}}, ["value.coercion"]),
         ([array([1.0])], [[1], ["1"]], ["value.coercion"]),
+        ([array([1.0]), array(["x"], "U1")], [["x"]], ["value.type"]),
+        ([1, {"a": 2.5}], [1, {"a": 1}, 2.0], ["value.whole-float"]),
+        ([1, {"a": 2.5}], ["x"], ["value.type"]),
+        ([{"a": 1}, {"b": 2}], [{"a": 1}, {"b": 1}, {}], ["value.missing"]),
+        (NAN, NAN, []),
     ],
 )
 def test_standard_types(sample: Any, value: Any, expected: list[str]) -> None:
     assert [rule for rule, _ in found(StandardPythonParameterType(sample), value)] == expected
+
+
+# one of each kind of column; values are written by pandas itself
+COLUMNS: dict[str, Any] = {
+    "integer": np.array([1, -7], dtype="int8"),
+    "unsigned": np.array([1, 2**64 - 1], dtype="uint64"),
+    "number": [0.5, 1e300],
+    "single": np.array([3.4028235e38, 1], dtype="float32"),
+    "missing": [1.5, NAN],
+    "infinite": [1.5, float("inf")],
+    "truth": [True, False],
+    "text": ["a", "ü\n"],
+    "object": [{"a": 1}, None],
+    "lists": [[1], [2]],
+    "category": pd.Categorical(["x", "y"]),
+    "number category": pd.Categorical([1, 0]),
+    "truth category": pd.Categorical([True, False]),
+    "time category": pd.Categorical(pd.to_datetime(["2020-01-01", "2020-01-02"])),
+    "range": pd.cut([1, 3], 2),
+    "nullable integer": pd.array([1, None], dtype="Int64"),
+    "nullable number": pd.array([1.5, None], dtype="Float64"),
+    "nullable truth": pd.array([True, None], dtype="boolean"),
+    "nullable text": pd.array(["a", None], dtype="string"),
+    "time": pd.to_datetime(["2020-01-01", None]),
+    "time with zone": pd.to_datetime(["2020-01-01", "2020-01-02"]).tz_localize("UTC"),
+    "duration": pd.to_timedelta(["1s", "2s"]),
+    "sparse": pd.arrays.SparseArray([0, 1]),
+}
+LABELS = st.sampled_from([["a", "b", "c"], [2, 0, 1], ["index", "a.b", ""], ["ü\n", "a", "1"], ["a", "a", "b"]])
+INDEXES: list[Any] = [None, ["r", "s"], pd.Index([3, 4], name="id"), pd.MultiIndex.from_tuples([("a", 1), ("b", 2)])]
+ORIENTS = st.sampled_from(["records", "split", "index", "columns", "values", "table"])
+
+
+@given(st.lists(st.sampled_from(sorted(COLUMNS)), min_size=1, max_size=3), LABELS, st.sampled_from(INDEXES), ORIENTS)
+def test_a_sample_frame_fits_itself(columns: list[str], labels: list[Any], index: Any, orient: Any) -> None:
+    sample = pd.DataFrame({at: COLUMNS[name] for at, name in enumerate(columns)})
+    sample.columns = pd.Index(labels[: len(columns)])
+    if index is not None:
+        sample.index = pd.Index(index)
+    kind = PandasParameterType(sample, orient=orient)
+    try:
+        value = json.loads(sample.to_json(orient=orient, date_format="iso"))
+    except (ValueError, NotImplementedError):  # names or rows that it cannot tell apart
+        return
+    assert found(kind, value) == []
+    arranged(describe(kind), value)
+
+
+DTYPES = ["?", "i1", "u1", "i8", "u8", "f2", "f4", "f8", ">f8", ">i4", "U3", "S3", "O"]
+ARRAYS = st.tuples(st.sampled_from(DTYPES), array_shapes(max_dims=3, max_side=3)).flatmap(
+    lambda of: arrays(of[0], of[1], elements=st.text("ab", max_size=3) if of[0] == "O" else None)
+)
+
+
+@given(ARRAYS, st.booleans(), st.sampled_from(["C", "F", "strided", "frozen"]))
+def test_a_sample_array_fits_itself(sample: Any, enforced: bool, layout: str) -> None:
+    if layout == "F":
+        sample = np.asfortranarray(sample)
+    elif layout == "strided":
+        sample = np.repeat(sample, 2, axis=0)[::2]
+    elif layout == "frozen":
+        sample.flags.writeable = False
+    texts = sample.astype("U3") if sample.dtype.kind == "S" and _is_ascii(sample) else sample
+    if texts.dtype.kind == "S":
+        return
+    kind = NumpyParameterType(sample, enforce_shape=enforced)
+    assert found(kind, json.loads(json.dumps(texts.tolist()))) == []
+
+
+def _is_ascii(sample: Any) -> bool:
+    return all(each.isascii() for each in sample.ravel().tolist())
+
+
+PLAIN = st.recursive(
+    st.booleans() | st.integers() | st.floats() | st.text(max_size=3) | st.none(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(PLAIN.filter(lambda sample: sample is not None))
+def test_a_plain_sample_fits_itself(sample: Any) -> None:
+    kind = StandardPythonParameterType(sample)
+    value = json.loads(json.dumps(sample))
+    assert found(kind, value) == []
+    assert json.dumps(arranged(describe(kind), value)) == json.dumps(sample)
+
+
+@pytest.mark.parametrize(
+    "labels", [["a", "a"], pd.MultiIndex.from_tuples([("a", 1), ("a", 2)]), pd.to_datetime([0, 1])]
+)
+def test_columns_that_json_cannot_name_are_not_looked_at(labels: Any) -> None:
+    sample = pd.DataFrame([[1, 2]], columns=labels)
+    assert describe(PandasParameterType(sample, orient="split")) == Unknown()
+
+
+def test_what_a_frame_does_not_enforce_is_not_looked_at() -> None:
+    untyped = PandasParameterType(FRAME, enforce_column_type=False)
+    assert found(untyped, [{**ROW, "age": "1", "ok": None}]) == []
+    assert found(untyped, [without("age")]) == [("columns.missing", "data")]
+    loose = PandasParameterType(FRAME, enforce_shape=False)
+    assert found(loose, [{"more": 1, **without("age")}]) == []
+    assert found(loose, [{"age": "1"}]) == [("value.coercion", "data[0].age")]
+
+
+@pytest.mark.parametrize("value", [True, 1.5, "1", [1], {"a": 1}, 2**70])
+def test_what_is_no_category(value: Any) -> None:
+    kind = PandasParameterType(pd.DataFrame({"c": pd.Categorical([0, 1])}))
+    assert found(kind, [{"c": value}]) == [("value.coercion", "data[0].c")]
+
+
+def test_declared_parameters_are_found_behind_decorators_of_the_users_own() -> None:
+    class Timed:
+        def __call__(self, wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
+            return wrapped(*args, **kwargs)
+
+    @functools.wraps(schema_run := input_schema("a", array([1.0]))(lambda a: a))
+    def logged(**arguments: Any) -> Any:
+        return schema_run(**arguments)
+
+    assert [each.name for each in declared(logged)] == ["a"]
+    assert [each.name for each in declared(wrapt.FunctionWrapper(logged, Timed()))] == ["a"]
 
 
 def test_declared_parameters_are_found_behind_their_decorators() -> None:
@@ -209,7 +362,7 @@ def test_declared_parameters_are_found_behind_their_decorators() -> None:
     ):
         run = decorate(run)
     assert declared(run) == (
-        Parameter("a", Array((1,), Scalar("number"), floats=True), converted=True, optional=False),
+        Parameter("a", describe(array([1.0])), converted=True, optional=False),
         Parameter("b", Scalar("integer", exact=True), converted=False, optional=False),
         Parameter("c", Scalar("string", exact=True), converted=True, optional=True),
     )
@@ -228,6 +381,17 @@ def test_declared_parameters_are_found_behind_their_decorators() -> None:
             {"columns": ["name", "age"], "data": [["x", 1]]},
             '{"columns": ["age", "name"], "data": [[1, "x"]]}',
         ),
+        (
+            PandasParameterType(pd.DataFrame([[1, "x"]]), orient="split"),
+            {"columns": [1, 0], "data": [["x", 1]]},
+            '{"columns": [0, 1], "data": [[1, "x"]]}',
+        ),
+        (
+            PandasParameterType(FRAME[["age", "name"]], enforce_shape=False),
+            [{"more": 1, "name": "x", "age": 1}],
+            '[{"more": 1, "name": "x", "age": 1}]',
+        ),
+        (StandardPythonParameterType([1, "x"]), [2.0, "y"], '[2, "y"]'),
         (PandasParameterType(FRAME[["age", "name"]], orient="values"), [[1, "x"]], '[[1, "x"]]'),
     ],
 )  # fmt: skip
