@@ -84,6 +84,17 @@ def test_null_for_nan_wherever_it_is() -> None:
     assert Encoder(nan_as_null=True).encode(value) == b'{"a": [1.0, null], "b": [null, {"c": null}]}'
 
 
+@pytest.mark.parametrize("encoder", [Encoder(), Encoder("strict"), Encoder(nan_as_null=True)])
+def test_a_key_that_is_not_finite_is_text_as_every_key(encoder: Encoder) -> None:
+    """As in `series.value_counts(dropna=False).to_dict()`."""
+    assert encoder.encode({float("nan"): 3, 1.5: 1}) == b'{"NaN": 3, "1.5": 1}'
+
+
+@pytest.mark.parametrize("value", [np.longdouble(1.5), np.array([1.5], dtype="g")])
+def test_long_doubles_are_numbers(value: Any) -> None:
+    assert json.loads(Encoder().encode([value])) in ([1.5], [[1.5]])
+
+
 def test_generators_are_asked_once() -> None:
     def numbers() -> Iterator[float]:
         yield from (1.0, float("nan"))

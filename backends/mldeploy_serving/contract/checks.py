@@ -93,7 +93,8 @@ def _scalar(declared: Scalar, value: Any, place: str) -> Iterator[Finding]:
     elif declared.categories:
         if not _is_one_of(declared.categories, value):
             expected = f"one of {', '.join(sorted(map(repr, declared.categories))[:10])}"
-            yield _finding("value.coercion", place, expected=expected, found=shown(value))
+            rule = "value.type" if isinstance(value, (list, dict)) else "value.coercion"
+            yield _finding(rule, place, expected=expected, found=shown(value))
     elif kind != "any":
         yield from _KINDS[kind](declared, value, place)
 
@@ -388,11 +389,14 @@ def _rows(columns: dict[str, Scalar], rows: list[Any], place: str) -> Iterator[F
 
 def _by_column(columns: dict[str, Scalar], value: dict[str, Any], place: str) -> Iterator[Finding]:
     yield from _names(columns, [value], place)
+    labels = dict.fromkeys(label for cells in value.values() if isinstance(cells, dict) for label in cells)
     for name, column in columns.items():
-        cells = value.get(name, {})
+        if name not in value:
+            continue
+        cells = value[name]
         if isinstance(cells, dict):
-            for label, each in cells.items():
-                yield from _scalar(column, each, f"{place}.{name}.{label}")
+            for label in labels:  # of all columns: a cell that is not there is as good as null
+                yield from _scalar(column, cells.get(label), f"{place}.{name}.{label}")
         else:
             yield _finding("value.type", f"{place}.{name}", expected="an object by row", found=shown(cells))
 
@@ -404,9 +408,12 @@ def _split(columns: dict[str, Scalar], value: dict[str, Any], place: str) -> Ite
         return
     names = [str(name) for name in value["columns"]]
     yield from _names(columns, [dict.fromkeys(names)], f"{place}.columns")
+    index, rows = value.get("index"), value["data"]
+    if isinstance(index, list) and len(index) != len(rows):
+        yield _finding("value.shape", f"{place}.index", expected=len(rows), found=len(index))
     if len(set(names)) == len(names):
         there = {name: columns.get(name, Scalar("any")) for name in names}
-        yield from _rows(there, value["data"], f"{place}.data")
+        yield from _rows(there, rows, f"{place}.data")
 
 
 _OF_SHAPE = {"columns.missing", "columns.extra", "columns.renamed"}

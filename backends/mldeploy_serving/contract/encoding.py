@@ -182,6 +182,8 @@ def _rebuilt(value: Any, nan_as_null: bool) -> Any:
 
 
 def _key(key: Any) -> Any:
+    if isinstance(key, float) and not math.isfinite(key):
+        return json.dumps(key)  # as a key it is text, and so JSON
     if isinstance(key, _SIMPLE):
         return key
     near = plain(key) if not isinstance(key, tuple) else str(key)

@@ -320,3 +320,60 @@ def test_a_query_that_python_cannot_read(serve: Serve, contract: str) -> None:
     service = serve("def init(): pass\ndef run(data): return len(data)", MLDEPLOY_CONTRACT=contract)
     answer = service.ask("GET", "/score?a=" + "[" * 3000)
     assert answer.status_code == Table(contract)["body.query-brackets"].status
+
+
+ODD = """
+import numpy as np
+import pandas as pd
+from inference_schema.parameter_types.numpy_parameter_type import NumpyParameterType
+from inference_schema.parameter_types.pandas_parameter_type import PandasParameterType
+from inference_schema.schema_decorators import input_schema
+
+def init(): pass
+
+@input_schema("twice", PandasParameterType(pd.DataFrame([[1, 2]], columns=["a", "a"]), orient="values"), optional=True)
+@input_schema("plain", PandasParameterType(pd.DataFrame([[1, 2.5]]), orient="split"), optional=True)
+@input_schema("flag", NumpyParameterType(np.array([True])), optional=True)
+@input_schema("x", NumpyParameterType(np.array([1.0])), optional=True)
+def run(twice=None, plain=None, flag=None, x=None):
+    return [each if each is None else each.tolist() if hasattr(each, "tolist") else each.values.tolist()
+            for each in (twice, plain, flag, x)]
+"""
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory: pytest.TempPathFactory, start_service: Any) -> Iterator[dict[str, Service]]:
+    started = {name: start_service(tmp_path_factory.mktemp(name), ODD, MLDEPLOY_CONTRACT=name) for name in CONTRACTS}
+    yield started
+    for service in started.values():
+        service.stop()
+
+
+@pytest.mark.parametrize("contract", CONTRACTS)
+def test_frames_whose_columns_have_one_name_or_numbers_for_names(odd: dict[str, Service], contract: str) -> None:
+    answer = odd[contract].post('{"twice": [[3, 4]], "plain": {"columns": [0, 1], "index": [0], "data": [[1, 2.5]]}}')
+    assert (answer.status_code, answer.json()) == (200, [[[3, 4]], [[1.0, 2.5]], None, None])
+
+
+def test_the_cause_is_looked_for_where_the_conversion_failed(odd: dict[str, Service]) -> None:
+    """An object for a truth value is none to `strict` only: numpy takes it."""
+    answer = odd["compatible"].post('{"flag": [{}], "x": ["one"]}')
+    assert (answer.status_code, answer.json()["rule"], answer.json()["place"]) == (400, "value.type", "x[0]")
+    assert odd["compatible"].post('{"flag": [{}], "x": [1]}').json() == [None, None, [False], [1.0]]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"x": [1], "KEY": 1, "KEY": 2}',
+        '{"x": [{"KEY": 1}]}',
+        '{"plain": {"columns": [0, "KEY"], "data": []}}',
+        '{"x": ["KEY"]}',
+        '{"x": [1%s, 1.5]}' % ("0" * 400),
+    ],
+)
+def test_what_a_refusal_shows_is_cut_to_a_line(odd: dict[str, Service], body: str) -> None:
+    answer = odd["strict"].post(body.replace("KEY", "\\n key" * 100_000))
+    assert answer.status_code == 400
+    assert len(answer.json()["message"]) < 1000
+    assert "\n" not in answer.json()["message"]
