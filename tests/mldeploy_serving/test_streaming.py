@@ -78,7 +78,7 @@ def is_well(service: Service) -> bool:
     return service.ask("POST").content == WORDS
 
 
-@pytest.mark.holds("http.stream")
+@pytest.mark.holds("rawhttp.stream")
 def test_chunks_in_http_1_1_and_what_follows_them(streaming: Service) -> None:
     with streaming.connect() as client, client.makefile("rb") as stream:
         client.sendall(ask() * 3)
@@ -90,7 +90,7 @@ def test_chunks_in_http_1_1_and_what_follows_them(streaming: Service) -> None:
             assert read_chunks(stream) == [b"one", "twö".encode()]
 
 
-@pytest.mark.holds("http.stream")
+@pytest.mark.holds("rawhttp.stream")
 def test_until_the_end_of_the_connection_in_http_1_0(streaming: Service) -> None:
     with streaming.connect() as client, client.makefile("rb") as stream:
         client.sendall(ask("", b"Connection: keep-alive", version=b"1.0") * 2)
