@@ -452,9 +452,21 @@ def impatient(start_service: Serve, tmp_path_factory: pytest.TempPathFactory) ->
     (folder / "sitecustomize.py").write_text(
         "from mldeploy_serving.http import connection\nconnection.watch.__defaults__ = (0.5,)\n"
     )
-    script = (
-        "import time\ndef init(): pass\ndef run(data):\n    time.sleep(float(data or 0))\n    return 'x' * 20_000_000"
-    )
+    script = """
+        import time
+        from azureml.contrib.services.aml_request import rawhttp
+        from azureml.contrib.services.aml_response import AMLResponse
+        from werkzeug.wrappers import Response
+        def init():
+            pass
+        @rawhttp
+        def run(request):
+            asked = request.get_data()
+            if asked == b"stream":
+                return Response(b"x" * 100_000 for _ in range(120))
+            time.sleep(float(asked or 0))
+            return AMLResponse("x" * 20_000_000, 200)
+    """
     service = start_service(folder, script, PYTHONPATH=str(folder))
     yield service
     service.stop()
@@ -497,6 +509,34 @@ def test_a_client_that_does_not_read_its_answer_is_cut_off(impatient: Service) -
         time.sleep(1.5)  # what it does not do is read
         with pytest.raises(ConnectionResetError):
             Answers(client).rest()
+
+
+@pytest.mark.holds("http.stream-unread")
+def test_one_that_reads_a_streamed_answer_slowly_has_not_stalled(impatient: Service) -> None:
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        client.connect(("127.0.0.1", impatient.port))
+        client.sendall(score(b"stream", b"Connection: close"))
+        begun = time.monotonic()
+        received = 0
+        while piece := client.recv(30_000):
+            received += len(piece)
+            # four seconds in all, in which there are always bytes that wait for the client
+            time.sleep(max(0.0, begun + received / 3_000_000 - time.monotonic()))
+    assert received > 12_000_000
+
+
+@pytest.mark.holds("http.stream-unread")
+def test_one_that_reads_no_streamed_answer_is_cut_off_and_costs_no_worker(impatient: Service) -> None:
+    worker = impatient.worker_pid()
+    with impatient.connect() as client:
+        client.sendall(score(b"stream"))
+        impatient.until(lambda: client.recv(1, socket.MSG_PEEK), "the beginning of an answer")
+        assert impatient.post("0").status_code == 200  # its worker is free again
+        with pytest.raises(ConnectionResetError):
+            Answers(client).rest()
+    assert impatient.worker_pid() == worker
+    assert "has failed" not in impatient.log()
 
 
 def test_a_thousand_connections_held_open(plain: Service) -> None:

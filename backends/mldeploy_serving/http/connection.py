@@ -64,7 +64,8 @@ class Connection(asyncio.Protocol):
 
     # defaults stand in the class: a connection may serve one small request only
     _quiet = 0  # looks since something has come from the client, or gone to it
-    _unsent = 0  # bytes that the client had not read at the last look
+    _written = 0  # bytes that the transport was given
+    _gone = 0  # how many of them it had got rid of at the last look
     _fruitless = 0  # bytes since a request began or its body last grew
     _streaming = False  # the answer of the current request has begun
     _held: Source | None = None  # what waits until the client reads on
@@ -117,11 +118,8 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone; what it asked for and was not begun need not be done."""
-        for request in (self.current, *self._waiting):
-            if request is not None:
-                request.answered = True
-        self.current = self._incoming = None
-        self._waiting.clear()
+        self._forget()
+        self._incoming = None
         self._release()
         del self._parser  # it knows this object: the two, and a body, would be left to the next collection of garbage
         self._application.closed(self)
@@ -257,6 +255,7 @@ class Connection(asyncio.Protocol):
         self.current = None
         if self._transport.is_closing():
             return
+        self._written += len(head) + len(body)
         if len(body) < HEAD_LIMIT_BYTES:
             write_at_once(self._transport, self._descriptor, head + body)
         else:
@@ -280,7 +279,7 @@ class Connection(asyncio.Protocol):
         self._chunked = request.http_version != "1.0"
         if self._chunked:
             head = head[:-2] + b"Transfer-Encoding: chunked\r\n\r\n"
-        self._transport.write(head)
+        self._write(head)
 
     def send(self, chunk: bytes, source: Source) -> None:
         """Send a piece of the body.
@@ -291,7 +290,7 @@ class Connection(asyncio.Protocol):
         """
         if not chunk or self._silent:  # an empty chunk would be the end
             return
-        self._transport.write(b"%x\r\n%s\r\n" % (len(chunk), chunk) if self._chunked else chunk)
+        self._write(b"%x\r\n%s\r\n" % (len(chunk), chunk) if self._chunked else chunk)
         if self._clogged and self._held is None:
             self._held = source
             source.hold()
@@ -299,7 +298,7 @@ class Connection(asyncio.Protocol):
     def end(self) -> None:
         """That was all of the body."""
         if self._chunked and not self._silent:
-            self._transport.write(b"0\r\n\r\n")
+            self._write(b"0\r\n\r\n")
         self._streaming = False
         self.current = None
         self._turn(last=self._last)
@@ -307,8 +306,7 @@ class Connection(asyncio.Protocol):
     def abort(self) -> None:
         """Close at once: the request under way has no answer, or none to its end."""
         self._streaming = False
-        self.current = None
-        self._waiting.clear()
+        self._forget()
         if (client := self._transport.get_extra_info("socket")) is not None:  # by a reset: in HTTP/1.0 ends are ends
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self._transport.abort()
@@ -320,8 +318,9 @@ class Connection(asyncio.Protocol):
             Whether it has, and was told so or cut off.
         """
         unsent = self._transport.get_write_buffer_size()
-        reads_on = unsent < self._unsent
-        self._unsent = unsent
+        gone = self._written - unsent  # not `unsent` alone: a streamed answer fills up what the client has read
+        reads_on = gone > self._gone
+        self._gone = gone
         owes_bytes = self._incoming is not None and not self._paused and not self._expects_continue
         if reads_on or not (owes_bytes or unsent):
             self._quiet = 0
@@ -342,6 +341,18 @@ class Connection(asyncio.Protocol):
     def peer(self) -> str:
         """The client's address."""
         return str((self._transport.get_extra_info("peername") or ("",))[0])
+
+    def _write(self, data: bytes) -> None:
+        self._written += len(data)
+        self._transport.write(data)
+
+    def _forget(self) -> None:
+        """Nobody waits for an answer any more; a worker that still makes one must not write to this connection."""
+        for request in (self.current, *self._waiting):
+            if request is not None:
+                request.answered = True
+        self.current = None
+        self._waiting.clear()
 
     def _turn(self, *, last: bool) -> None:
         """An answer has been sent."""
@@ -383,7 +394,7 @@ class Connection(asyncio.Protocol):
         """Ask for the body, once it is this request's turn to speak."""
         if self._expects_continue and self.current is None and not self._waiting:
             self._expects_continue = False
-            self._transport.write(_CONTINUE)
+            self._write(_CONTINUE)
 
     def _limit_fruitless(self, received: int) -> None:
         """A head, chunk extensions or trailers without an end are not read without an end."""

@@ -132,6 +132,7 @@ class Child(asyncio.Protocol):
         """The channel is open."""
         self._transport = cast(asyncio.Transport, transport)
         self._descriptor: int = transport.get_extra_info("socket").fileno()
+        self._twin = os.dup(self._descriptor)
 
     def data_received(self, data: bytes) -> None:
         """Frames have come."""
@@ -140,4 +141,12 @@ class Child(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The channel has ended."""
+        self._read_on()
+        os.close(self._twin)
         self._owner.lost(self)
+
+    def _read_on(self) -> None:
+        """What it had sent before its end: a transport that cannot write any more does not read that."""
+        with contextlib.suppress(OSError):
+            while data := os.read(self._twin, _LARGE):
+                self.data_received(data)
