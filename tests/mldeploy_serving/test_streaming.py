@@ -184,3 +184,18 @@ def test_a_client_that_does_not_read_keeps_no_worker_beyond_its_time(serve: Serv
         client.recv(1)
         assert service.post("", path="/score?is=whole").text == "whole"
         service.wait_for_log("(WORKER_TIMEOUT)")
+
+
+def test_what_is_sent_after_the_last_request_does_not_cost_the_answer(serve: Serve) -> None:
+    service = serve("def init(): pass\ndef run(data): return 'x' * 3_000_000")
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # so that most of it waits at the server's end
+        client.settimeout(20)
+        client.connect(("127.0.0.1", service.port))
+        client.sendall(b"POST /score HTTP/1.1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+        service.wait_for_log("POST /score 200")
+        client.sendall(b"POST /score HTTP/1.1\r\n")
+        received = 0
+        while chunk := client.recv(1 << 16):
+            received += len(chunk)
+    assert received > 3_000_000

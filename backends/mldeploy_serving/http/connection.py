@@ -416,10 +416,11 @@ class Connection(asyncio.Protocol):
         self._next()
 
     def _end(self) -> None:
-        if self._at_end or not (self._broken or self._incoming or self._paused):
+        if self._at_end:
             self._transport.close()
             return
-        # Closing at once, while the client still sends, would reset the connection before it has read the answer.
+        # Closing at once, while the client still sends, would reset the connection before it has read the answer; and
+        # whether it will is not known (RFC 9112, 9.6). Most close when they have read the end.
         self._broken = True
         self._incoming = None
         self._transport.write_eof()
