@@ -76,8 +76,8 @@ class Rules:
         flask = sys.modules.get("flask")  # the official server knows Flask's kind only
         return isinstance(result, AMLResponse) or (flask is not None and isinstance(result, flask.Response))
 
-    def unwritable(self, error: Exception) -> Answer:
-        """The answer where `success` has raised `error`."""
+    def internal(self, error: Exception) -> Answer:
+        """The answer where it is not `run()` that has raised `error`, but what comes before or after it."""
         if isinstance(error, NotFinite):
             return self._refusal("result.not-finite", place=error.place, found=shown(error.found))
         if self._v1 and isinstance(error, Unsendable):

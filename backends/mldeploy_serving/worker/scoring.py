@@ -18,11 +18,9 @@ from mldeploy_serving.channel import Channel, Head
 from mldeploy_serving.contract.arguments import Headers, Refused
 from mldeploy_serving.contract.rules import Rules
 from mldeploy_serving.entry.script import Script
-from mldeploy_serving.messages import Answer, Request, by_name, refusal
+from mldeploy_serving.messages import Answer, Request, by_name
 from mldeploy_serving.settings import Settings
 from mldeploy_serving.worker.logs import LOGGER, NO_REQUEST, CurrentRequest, describe
-
-_INTERNAL = "An unexpected internal error occurred. Check the logs for more info."
 
 
 class Scorer:
@@ -65,7 +63,7 @@ class Scorer:
             answer = refused.answer
         except Exception as error:
             LOGGER.error("%s The request could not be read\n%s", _id(request), describe(error))
-            answer = refusal(500, _INTERNAL)
+            answer = self._rules.internal(error)
         else:
             CurrentRequest.id = _id(request)
             answer = self._call(request, arguments, headers)
@@ -94,7 +92,7 @@ class Scorer:
             return self._rules.success(result, exec_ms, headers)
         except Exception as error:
             LOGGER.error("%s What run() returned could not be sent\n%s", _id(request), describe(error))
-            return self._rules.unwritable(error)
+            return self._rules.internal(error)
 
     def _failure(self, request: Request, error: BaseException) -> Answer:
         answer = self._rules.failure(request, error)
