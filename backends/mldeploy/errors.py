@@ -74,6 +74,10 @@ class ComputeTargetException(AzureMLException):
     """A compute target is unknown, or not built yet."""
 
 
+class EngineException(AzureMLException):
+    """A container engine is missing, cannot be reached, or could not do what it was asked for."""
+
+
 class WebserviceException(AzureMLException):
     """A service could not be deployed, found, reached, updated or deleted.
 
