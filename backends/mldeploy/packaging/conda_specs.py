@@ -11,10 +11,15 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from typing import TYPE_CHECKING
 
 from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
 
 from mldeploy.errors import EnvironmentException
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _SPEC = re.compile(
     r"""^ (?:(?P<channel>[^\s:]+)::)?
@@ -23,6 +28,7 @@ _SPEC = re.compile(
           | (?P<version> [=<>!~\s] .*)? ) $""",
     re.VERBOSE,
 )
+_LEADING = re.compile(r"(?:[^\s:]+::)?(?P<name>[A-Za-z0-9_][\w.-]*?)(?=[\s=<>!~\[]|$)")
 _EXACT = re.compile(r"^={1,2}\s*(?P<version>[\w.!+*-]+)(?:=(?P<build>\S+))?$")
 
 
@@ -72,6 +78,53 @@ def parse(line: str) -> CondaSpec:
         raise _unreadable(line) from None
     kinds = (("channel", match["channel"]), ("build", build))
     return CondaSpec(name, version, tuple(f"{kind} {value}" for kind, value in kinds if value))
+
+
+def name(line: str) -> str:
+    """Read only the name, also where pip could not say the rest.
+
+    Args:
+        line: One conda package specification.
+
+    Returns:
+        The package's name in lower case; empty where there is none.
+
+    Examples:
+        >>> name("conda-forge::RDKit[version='>=2020|2019.3']"), name("https://host.example/x.conda")
+        ('rdkit', '')
+    """
+    match = _LEADING.match(line.strip())
+    return match["name"].lower() if match else ""
+
+
+def bounds(requirements: Iterable[str]) -> tuple[str, ...]:
+    """What conda may not contradict where pip has asked for a version.
+
+    Args:
+        requirements: Lines of pip's.
+
+    Returns:
+        A conda specification for each conda package of the table that is the same; nothing of what cannot be said to
+        conda: a URL, a marker, a name with nothing asked of its version. A package outside the table may be another
+        one in conda under the same name (`graphviz`).
+
+    Examples:
+        >>> bounds(["scipy>=1.10,<2 --hash=sha256:0a", "torch==2.5.1", "six", "graphviz==0.20"])
+        ('scipy >=1.10,<2', 'pytorch ==2.5.1', 'pytorch-cpu ==2.5.1')
+    """
+    found = []
+    for line in requirements:
+        try:
+            asked = Requirement(re.split(r"\s--", line)[0])
+        except InvalidRequirement:
+            continue
+        if asked.url or asked.marker or not asked.specifier or "===" in str(asked.specifier):
+            continue
+        pip_name = canonicalize_name(asked.name)
+        names = {conda for conda, pip in table().items() if pip and canonicalize_name(pip) == pip_name}
+        version = ",".join(sorted(map(str, asked.specifier), reverse=True))
+        found += [f"{conda} {version}" for conda in sorted(names)]
+    return tuple(found)
 
 
 @cache

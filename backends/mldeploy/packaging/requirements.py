@@ -65,6 +65,24 @@ _BARE_REFERENCE = re.compile(r"^(?:[./~]|https?:|file:)|\.(?:whl|zip|tar\.gz)(?:
 
 
 @dataclass(frozen=True)
+class CondaWanted:
+    """What an environment asks of conda: the packages that pip has not.
+
+    Args:
+        packages: Package specifications as written.
+        bounds: Specifications that only bound what the packages bring: those of conda packages that pip installs,
+            and pip's own requirements in conda's spelling.
+        channels: As written, the first one first; none where the environment names none.
+        python: As `Wanted.python`.
+    """
+
+    packages: tuple[str, ...]
+    bounds: tuple[str, ...] = ()
+    channels: tuple[str, ...] = ()
+    python: str | None = None
+
+
+@dataclass(frozen=True)
 class Wanted:
     """What an environment asks of pip, whole by itself.
 
@@ -75,6 +93,7 @@ class Wanted:
         options: Arguments for `uv` about indexes and builds; no credentials in them.
         filled: A requirement such as `azureml-defaults` was there, which the scoring server fills.
         notices: What the user should know.
+        conda: What is asked of conda besides; None where pip has everything.
     """
 
     python: str | None = None
@@ -83,6 +102,7 @@ class Wanted:
     options: tuple[str, ...] = ()
     filled: bool = False
     notices: tuple[str, ...] = ()
+    conda: CondaWanted | None = None
 
 
 @dataclass(frozen=True)
@@ -95,19 +115,20 @@ class PipLine:
     filled: str = ""
 
 
-def from_definition(definition: EnvironmentDefinition, besides: Sequence[str] = ()) -> Wanted:
+def from_definition(definition: EnvironmentDefinition, besides: Sequence[str] = (), *, image: bool = False) -> Wanted:
     """Turn conda and pip packages of a definition into one list for `uv`.
 
     Args:
         definition: The environment; packages of an interpreter managed by the user are not looked at.
         besides: Names of packages that are needed too. A version that the definition asks for holds, also of one
             that our scoring server fills otherwise.
+        image: It is for an image, where conda installs what pip has not.
 
     Returns:
         What to resolve; conda packages under their pip names.
 
     Raises:
-        NeedsImage: Only an image can satisfy it.
+        NeedsImage: Only an image can satisfy it, and it is not for one.
         EnvironmentException: A line cannot be read, or is of a form that is refused; the hint has the way out.
 
     Examples:
@@ -119,11 +140,18 @@ def from_definition(definition: EnvironmentDefinition, besides: Sequence[str] = 
         >>> wanted.python, wanted.requirements, wanted.filled
         ('3.10', ('torch==2.5.*', 'pandas'), True)
     """
-    refuse_image(definition)
+    if not image:
+        refuse_image(definition)
     conda = definition.python.conda_dependencies
     if conda is None:
         return Wanted(requirements=tuple(besides))
     wanted = _from_conda(conda, FILLED.difference(besides))
+    if wanted.conda and not image:
+        raise NeedsImage(
+            f"pip cannot satisfy these conda packages: {', '.join(wanted.conda.packages)}",
+            where="condaDependencies",
+            hint="engine docker installs them with conda's own packages; or list under 'pip' what PyPI has too",
+        )
     return replace(wanted, requirements=(*wanted.requirements, *besides))
 
 
@@ -141,7 +169,7 @@ def refuse_image(definition: EnvironmentDefinition) -> None:
         raise NeedsImage(
             f"this environment needs an image: {why}",
             where=f"environment {definition.name}" if definition.name else "environment",
-            hint="engine docker (not built yet); or name the packages themselves and leave the image out",
+            hint="engine docker makes it; or name the packages themselves and leave the image out",
         )
 
 
@@ -196,48 +224,63 @@ def local_files(wanted: Wanted) -> list[Path]:
 def _from_conda(conda: CondaDefinition, fillable: Container[str]) -> Wanted:
     packages = [line for line in conda.dependencies if isinstance(line, str)]
     pip = [line for section in conda.dependencies if not isinstance(section, str) for line in section.pip]
-    python, requirements, notices = _conda_packages(packages)
+    known, unknown = _told_apart(packages)
+    python, requirements, notices = _conda_packages(known)
     # v1 wrote the usual channels into every file: of those nobody needs to be told each time
     own = [channel for channel in conda.channels or () if channel not in _USUAL_CHANNELS]
-    if requirements and own:
-        notices.append(f"conda channels are not used ({', '.join(own)}): packages come from pip's indexes")
+    if requirements and own and not unknown:
+        notices.append(f"conda channels are not used ({', '.join(map(_shown, own))}): packages come from pip's indexes")
     lines = [read_pip_line(line, fillable) for line in pip]
     # azureml-defaults is in every environment of v1's: of that nobody needs to be told each time
     filled = {line.filled for line in lines if line.filled}
     if told := sorted(filled - {"azureml-defaults"}):
         notices.append(f"{', '.join(told)}: filled by the scoring server itself")
+    asked = tuple(line.requirement for line in lines if line.requirement)
     return Wanted(
         python,
-        (*requirements, *(line.requirement for line in lines if line.requirement)),
+        (*requirements, *asked),
         tuple(line.constraint for line in lines if line.constraint),
         tuple(argument for line in lines for argument in line.options),
         bool(filled),
         tuple(notices),
+        CondaWanted(
+            tuple(unknown),
+            (*_bounds(known), *conda_specs.bounds(asked)),
+            tuple(conda.channels or ()),
+            python,
+        )
+        if unknown
+        else None,
     )
+
+
+def _told_apart(lines: Iterable[str]) -> tuple[list[str], list[str]]:
+    """The conda packages that pip has, and those that it has not."""
+    known: list[str] = []
+    unknown: list[str] = []
+    for line in lines:
+        name = conda_specs.name(line)
+        # what has no name is let through to where it is refused
+        (known if not name or name == "python" or name in conda_specs.table() else unknown).append(line)
+    return known, unknown
+
+
+def _bounds(lines: Iterable[str]) -> Iterable[str]:
+    """What conda may not contradict, of the packages that pip installs in its place."""
+    return (line for line in lines if conda_specs.name(line) != "python" and conda_specs.parse(line).version)
 
 
 def _conda_packages(lines: Iterable[str]) -> tuple[str | None, list[str], list[str]]:
     python: str | None = None
     requirements: list[str] = []
     notices: list[str] = []
-    unknown: list[str] = []
     for line in lines:
         spec = conda_specs.parse(line)
         if spec.name == "python":
             python = python_version(spec.version)
-            continue
-        pip_name = conda_specs.table().get(spec.name)
-        if pip_name is None:
-            unknown.append(line)
-        elif pip_name:
+        elif pip_name := conda_specs.table()[spec.name]:
             requirements.append(pip_name + spec.version)
             notices += [f"conda package {line!r}: {part} is not used by pip" for part in spec.dropped]
-    if unknown:
-        raise NeedsImage(
-            f"pip cannot satisfy these conda packages: {', '.join(unknown)}",
-            where="condaDependencies",
-            hint="list under 'pip' what PyPI has too; the rest needs an image (engine docker, not built yet)",
-        )
     return python, requirements, notices
 
 
