@@ -106,10 +106,10 @@ def bounds(requirements: Iterable[str]) -> tuple[str, ...]:
     Returns:
         A conda specification for each conda package of the table that is the same; nothing of what cannot be said to
         conda: a URL, a marker, a name with nothing asked of its version. A package outside the table may be another
-        one in conda under the same name (`graphviz`).
+        one in conda under the same name (`cmake`).
 
     Examples:
-        >>> bounds(["scipy>=1.10,<2 --hash=sha256:0a", "torch==2.5.1", "six", "graphviz==0.20"])
+        >>> bounds(["scipy>=1.10,<2 --hash=sha256:0a", "torch==2.5.1", "six", "cmake==3.31"])
         ('scipy >=1.10,<2', 'pytorch ==2.5.1', 'pytorch-cpu ==2.5.1')
     """
     found = []
