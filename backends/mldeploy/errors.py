@@ -70,12 +70,12 @@ class ModelPathNotFoundException(UserErrorException):
     """The path given for a model does not exist, or leaves the folder it is in."""
 
 
+class EngineException(AzureMLException):
+    """No Docker engine can be reached, or it refuses; `hint` has what starts one."""
+
+
 class ComputeTargetException(AzureMLException):
     """A compute target is unknown, or not built yet."""
-
-
-class EngineException(AzureMLException):
-    """A container engine is missing, cannot be reached, or could not do what it was asked for."""
 
 
 class WebserviceException(AzureMLException):
