@@ -5,6 +5,7 @@ from __future__ import annotations
 from mldeploy.errors import (
     AzureMLException,
     ComputeTargetException,
+    EngineException,
     EnvironmentException,
     ModelNotFoundException,
     UserErrorException,
@@ -20,6 +21,7 @@ CONFLICT = 4
 ENVIRONMENT = 5
 WORKSPACE = 6
 LATER = 7
+ENGINE = 8
 UNEXPECTED = 70
 INTERRUPTED = 130
 BROKEN_PIPE = 141
@@ -34,6 +36,7 @@ MEANINGS = {
     ENVIRONMENT: "the environment is unknown, or cannot be resolved or installed",
     WORKSPACE: "the workspace is not there, or cannot be read or written",
     LATER: "this version does not do that yet",
+    ENGINE: "no Docker engine answers, or it refuses",
     UNEXPECTED: "a fault of mldeploy's own",
     INTERRUPTED: "Ctrl-C",
     BROKEN_PIPE: "what reads the output has gone",
@@ -47,6 +50,7 @@ _BY_CLASS: tuple[tuple[type[AzureMLException], int], ...] = (
     (ModelNotFoundException, NOT_FOUND),
     (WorkspaceException, WORKSPACE),
     (ComputeTargetException, LATER),
+    (EngineException, ENGINE),
 )
 _BY_STATUS = {None: USAGE, 404: NOT_FOUND, 409: CONFLICT}  # no status: it never came to a service
 
