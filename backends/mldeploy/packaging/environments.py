@@ -10,7 +10,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -18,15 +18,16 @@ from typing import TYPE_CHECKING, Protocol
 from mldeploy.errors import NeedsImage
 from mldeploy.events import Notice, Report, Step, silent
 from mldeploy.packaging import explain, locking, pythons, requirements, serving_wheel, user_managed, uv
+from mldeploy.packaging.alone import alone
 from mldeploy.packaging.requirements import Wanted
 from mldeploy.store.places import cache_root
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from mldeploy.environment import Environment
 
-__all__ = ["Locks", "NeedsImage", "ResolvedEnvironment", "install", "installed", "resolve"]
+__all__ = ["Locks", "NeedsImage", "ResolvedEnvironment", "install", "installed", "locked", "resolve"]
 
 
 class Locks(Protocol):
@@ -93,7 +94,7 @@ def resolve(
     notices = tuple(notice for notice in (question.python.notice, *wanted.notices) if notice)
     for notice in notices:
         report(Notice(notice))
-    lock = _lock(question, locks, offline=offline, refresh=refresh, report=report)
+    lock = locked(question, locks, offline=offline, refresh=refresh, report=report)
     return ResolvedEnvironment(
         question.python.version,
         question.python.interpreter,
@@ -138,7 +139,7 @@ def install(resolved: ResolvedEnvironment, *, offline: bool = False, report: Rep
     if python := installed(resolved):
         return python
     folder = _folder(resolved)
-    with _alone(folder, report):
+    with alone(folder, report):
         if python := installed(resolved):
             return python
         report(Step("install", f"installing {_count(resolved.lock)} packages for Python {resolved.python}"))
@@ -167,12 +168,24 @@ def _question(
     return locking.Question(wanted, python, pythons.machine()), ()
 
 
-def _lock(question: locking.Question, locks: Locks, *, offline: bool, refresh: bool, report: Report) -> str:
+def locked(question: locking.Question, locks: Locks, *, offline: bool, refresh: bool, report: Report) -> str:
+    """The lock that answers a question: the workspace's, the cache's, or a new one.
+
+    Args:
+        question: What to resolve.
+        locks: The workspace's locks.
+        offline: Ask no index.
+        refresh: Decide anew although there is a lock.
+        report: Told of the step, if there is one.
+
+    Raises:
+        EnvironmentException: It cannot be resolved; `reason` has uv's words, `hint` the nearest that can.
+    """
     key = question.key
     kept = None if refresh else locks.get(key)
     cached = cache_root() / "locks" / f"{key}.txt"
     if kept is None:
-        with _alone(cached, report):
+        with alone(cached, report):
             if refresh or not cached.exists():
                 report(Step("resolve", _resolving(len(question.wanted.requirements))))
                 _write(cached, _answer(question, offline=offline, refresh=refresh))
@@ -271,24 +284,3 @@ def _write(path: Path, text: str) -> None:
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         file.write(text)
     Path(scratch).replace(path)
-
-
-@contextmanager
-def _alone(path: Path, report: Report) -> Iterator[None]:
-    """One process at a time for that path; whoever waits says so."""
-    from filelock import FileLock, Timeout
-
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(f"{path}.lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            report(Notice("another process makes the same environment: waiting for it"))
-            lock.acquire()
-    except OSError as error:
-        raise explain.disk(error, path) from None
-    try:
-        yield
-    finally:
-        lock.release()

@@ -37,12 +37,26 @@ class Question:
         python: The interpreter they are for.
         machine: Operating system and processor.
         present: `NAME==VERSION` of what the interpreter has already and keeps.
+        platform: Where it is to be installed, as uv names it (`x86_64-manylinux_2_36`), if that is not this machine:
+            then only wheels will do, and the interpreter may be of another version.
     """
 
     wanted: Wanted
     python: Python
     machine: str
     present: tuple[str, ...] = ()
+    platform: str = ""
+
+    @property
+    def elsewhere(self) -> tuple[str, ...]:
+        """uv's arguments for the platform; none for this machine."""
+        if not self.platform:
+            return ()
+        return (
+            *("--python-version", self.python.version),
+            *("--python-platform", self.platform),
+            *("--only-binary", ":all:"),
+        )
 
     @property
     def key(self) -> str:
@@ -87,6 +101,7 @@ def answer(question: Question, *, offline: bool = False, refresh: bool = False) 
         question.python.interpreter,
         *_PLAIN_OUTPUT,
         *(argument for name in kept_out for argument in ("--no-emit-package", name)),
+        *question.elsewhere,
         *question.wanted.options,
         *(["--offline"] if offline else []),
         *(["--refresh"] if refresh else []),

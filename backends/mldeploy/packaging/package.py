@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING
 
 from mldeploy.errors import UserErrorException
 from mldeploy.events import Report, silent
-from mldeploy.packaging.environments import ResolvedEnvironment, resolve
+from mldeploy.packaging import environments
 from mldeploy.packaging.source import MODELS_FOLDER, Source, collect
 
 if TYPE_CHECKING:
+    from mldeploy.config.harness import ServingSettings
+    from mldeploy.images.resolving import ImageEnvironment
     from mldeploy.inference_config import InferenceConfig
     from mldeploy.model import Model
     from mldeploy.workspace import Workspace
@@ -33,14 +35,14 @@ class Package:
         digest: A sha256 (hex) over all that is in it; equal packages need no second deployment.
         source: The entry script and what goes with it.
         models: In the order given, without repeats.
-        environment: The locked environment.
+        environment: The locked environment, for a process of this machine or for an image.
         variables: The environment's own variables, for the serving process.
     """
 
     digest: str
     source: Source
     models: tuple[Model, ...]
-    environment: ResolvedEnvironment
+    environment: environments.ResolvedEnvironment | ImageEnvironment
     variables: Mapping[str, str]
 
     @property
@@ -57,6 +59,25 @@ class Package:
             return f"{MODELS_FOLDER}/{self.models[0].name}/{self.models[0].version}"
         return MODELS_FOLDER
 
+    def server_variables(self, app_root: str, serving: ServingSettings) -> dict[str, str]:
+        """The environment variables of the serving process (C §4.2), the environment's own among them.
+
+        Args:
+            app_root: Where `lay_out` has put the package, as that process sees it.
+            serving: How the scoring server behaves.
+        """
+        variables = {
+            **self.variables,
+            "AML_APP_ROOT": app_root,
+            "AZUREML_ENTRY_SCRIPT": self.source.entry_script,
+            **serving.variables(),
+        }
+        if self.source.directory:
+            variables["AZUREML_SOURCE_DIRECTORY"] = self.source.directory
+        if self.model_dir:
+            variables["AZUREML_MODEL_DIR"] = f"{app_root}/{self.model_dir}"
+        return variables
+
     def lay_out(self, app_root: Path) -> None:
         """Write source and models below `app_root`, which is made."""
         app_root.mkdir(parents=True, exist_ok=True)
@@ -71,6 +92,7 @@ def package(
     inference_config: InferenceConfig,
     *,
     besides: Sequence[str] = (),
+    image: bool = False,
     offline: bool = False,
     report: Report = silent,
 ) -> Package:
@@ -81,12 +103,14 @@ def package(
         models: The registered models that the script loads.
         inference_config: Script, source directory and environment.
         besides: Requirements that the scoring server brings.
+        image: Resolve the environment for an image, and not for a process of this machine.
         offline: Resolve without a network; what was resolved before needs none anyway.
         report: Told each step.
 
     Raises:
         UserErrorException: The script or the source directory breaks a rule.
-        EnvironmentException: The environment cannot be resolved.
+        EnvironmentException: The environment cannot be resolved; `NeedsImage` where only an image will do.
+        EngineException: An image is asked for, and there is no Docker.
     """
     models = tuple({model.id: model for model in models}.values())
     if len(models) > MOST_MODELS:
@@ -95,6 +119,9 @@ def package(
         )
     inference_config.validate()
     source = collect(inference_config.entry_script_path, inference_config.source_directory_path, report)
+    if image:
+        from mldeploy.images.resolving import resolve as resolve_for_image
+    resolve = resolve_for_image if image else environments.resolve
     environment = resolve(
         inference_config.environment, workspace.store.locks, besides=besides, offline=offline, report=report
     )

@@ -101,7 +101,7 @@ def nearest(asked: str) -> str:
 
 def _preferred(offline: bool, refresh: bool) -> Python:
     if running() == PREFERRED:
-        return Python(PREFERRED, _own())
+        return Python(PREFERRED, own())
     memory = cache_root() / f"python-{PREFERRED}.json"
     if refresh:
         memory.unlink(missing_ok=True)
@@ -114,7 +114,7 @@ def _preferred(offline: bool, refresh: bool) -> Python:
     if path:
         return Python(PREFERRED, path)
     return Python(
-        running(), _own(), f"no Python version was asked for and {PREFERRED} cannot be had: {running()} is taken"
+        running(), own(), f"no Python version was asked for and {PREFERRED} cannot be had: {running()} is taken"
     )
 
 
@@ -139,7 +139,7 @@ def _within(specifier: str, offline: bool) -> Python:
 
 def _find(minor: str, offline: bool) -> str | None:
     if minor == running():
-        return _own()
+        return own()
     try:
         return uv.run("python", "find", "--no-project", "--system", "--no-python-downloads", minor).strip()
     except uv.UvFailure:
@@ -154,7 +154,7 @@ def _download(minor: str) -> str | None:
         return None
 
 
-def _own() -> str:
+def own() -> str:
     """The interpreter below the virtual environment that mldeploy may run in."""
     return str(getattr(sys, "_base_executable", "") or sys.executable)
 
