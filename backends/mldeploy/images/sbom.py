@@ -1,0 +1,133 @@
+"""What an image is made of, as a CycloneDX bill of materials: the same bytes for the same environment.
+
+It is written from the lock, so it says what was decided, with the hashes that installing was held to. Debian's own
+packages in the base image are not listed one by one: the image is named by its id.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name, parse_wheel_filename
+
+from mldeploy.packaging import serving_wheel
+
+if TYPE_CHECKING:
+    from cyclonedx.model import HashType
+    from cyclonedx.model.component import Component
+
+    from mldeploy.images.resolving import ImageEnvironment
+
+PLACE = "opt/mldeploy/sbom.cdx.json"
+"""Where it is in an image, without a leading slash."""
+
+_EPOCH = datetime(1980, 1, 1, tzinfo=timezone.utc)  # as all in a layer
+_HASH = re.compile(r"--hash=(sha256:[0-9a-f]{64})")
+
+
+def sbom(environment: ImageEnvironment) -> bytes:
+    """The bill of materials of an environment: CycloneDX 1.6, as JSON.
+
+    Args:
+        environment: What `images.resolving.resolve` gave.
+
+    Returns:
+        The document; its serial number follows from the environment's digest.
+    """
+    from cyclonedx.model.bom import Bom
+    from cyclonedx.model.component import Component, ComponentType
+    from cyclonedx.output.json import JsonV1Dot6
+
+    image = Component(
+        type=ComponentType.CONTAINER,
+        name="mldeploy environment",
+        version=f"sha256:{environment.digest}",
+        bom_ref="environment",
+    )
+    parts = [_base(environment), _python(environment), *_pinned(environment.lock), _server(), *_conda(environment)]
+    bom = Bom(components=parts, serial_number=uuid.uuid5(uuid.NAMESPACE_OID, environment.digest))
+    bom.metadata.component = image
+    bom.metadata.timestamp = _EPOCH
+    bom.register_dependency(image, parts)
+    document = json.loads(JsonV1Dot6(bom).output_as_string())
+    return json.dumps(document, indent=1, sort_keys=True).encode() + b"\n"
+
+
+def _base(environment: ImageEnvironment) -> Component:
+    from cyclonedx.model.component import Component, ComponentType
+
+    image = environment.foundation.image
+    return Component(
+        type=ComponentType.CONTAINER,
+        name="base image",
+        version=image.id,
+        bom_ref="base-image",
+        hashes=_hashes([image.id]),
+        description=f"{image.os}/{image.architecture}",
+    )
+
+
+def _python(environment: ImageEnvironment) -> Component:
+    from cyclonedx.model.component import Component, ComponentType
+
+    return Component(
+        type=ComponentType.PLATFORM,
+        name="python",
+        version=environment.python,
+        bom_ref="python",
+        description=environment.interpreter,
+    )
+
+
+def _pinned(lock: str) -> Iterator[Component]:
+    """The packages of a lock; the hashes of each are those of the files that it may be installed from."""
+    for entry in lock.replace("\\\n", " ").splitlines():
+        line, _, rest = entry.partition(" --hash=")
+        try:
+            pin = Requirement(line.strip())
+        except InvalidRequirement:  # an empty line, a comment, an option
+            continue
+        version = next((each.version for each in pin.specifier if each.operator in {"==", "==="}), None)
+        yield _library("pypi", canonicalize_name(pin.name), version, _HASH.findall(f"--hash={rest}"), url=pin.url)
+
+
+def _server() -> Component:
+    wheel = serving_wheel.serving_wheel()
+    name, version, _, _ = parse_wheel_filename(wheel.path.name)
+    return _library("pypi", str(name), str(version), [f"sha256:{wheel.sha256}"])
+
+
+def _conda(environment: ImageEnvironment) -> Iterator[Component]:
+    for record in environment.conda.records if environment.conda else ():
+        where = {"build": record.build, "channel": record.channel, "subdir": record.subdir}
+        yield _library("conda", record.name, record.version, [f"sha256:{record.sha256}"], **where)
+
+
+def _library(kind: str, name: str, version: str | None, hashes: Iterable[str], **more: str | None) -> Component:
+    """A package, by its package URL (github.com/package-url/purl-spec)."""
+    from cyclonedx.model.component import Component, ComponentType
+    from packageurl import PackageURL
+
+    url = more.pop("url", None)
+    said = {key: value for key, value in {**more, "download_url": url}.items() if value}
+    purl = PackageURL(kind, None, name, version, said)
+    return Component(
+        type=ComponentType.LIBRARY,
+        name=name,
+        version=version,
+        purl=purl,
+        bom_ref=purl.to_string(),
+        hashes=_hashes(hashes),
+    )
+
+
+def _hashes(digests: Iterable[str]) -> list[HashType]:
+    from cyclonedx.model import HashAlgorithm, HashType
+
+    return [HashType(alg=HashAlgorithm.SHA_256, content=digest.partition(":")[2]) for digest in digests]
