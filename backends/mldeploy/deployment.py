@@ -15,12 +15,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from mldeploy.errors import UserErrorException, WebserviceException
-from mldeploy.events import Report, Step, silent
+from mldeploy.errors import EngineException, NeedsImage, WebserviceException
+from mldeploy.events import Notice, Report, Step, silent
 from mldeploy.store.owners import this_process
 from mldeploy.store.services import Operation, ServiceRecord, busy, refuse_busy
 from mldeploy.targets import target_for
-from mldeploy.targets._protocol import Deployment, Description
+from mldeploy.targets._protocol import Deployment, Description, Handle
 
 if TYPE_CHECKING:
     from mldeploy.config.deployment import DeploymentConfiguration
@@ -71,6 +71,7 @@ class Plan:
     Args:
         service: The name.
         compute_type: Where to.
+        engine: What would run it on this machine: `process` or `docker`.
         package_digest: Of the package that would run.
         model_ids: `name:version` of each model.
         files: How many source files.
@@ -81,6 +82,7 @@ class Plan:
 
     service: str
     compute_type: str
+    engine: str
     package_digest: str
     model_ids: tuple[str, ...]
     files: int
@@ -120,23 +122,37 @@ def deploy(
         UserErrorException: Something given has to be changed.
     """
     check_name(name)
-    _check_engine(order.engine)
     target = target_for(order.configuration.compute_type)
     record = _record(name, order)
     folder = workspace.store.services_folder / name
     with _claimed(workspace, record, overwrite) as before:
         old = before.handle if before else {}
         target.sweep(folder, old)
+
+        def place(made: Package) -> Handle:
+            asked = Deployment(
+                name, workspace.name, made, order.configuration, order.serving, folder, order.timeout, order.offline
+            )
+            return target.update(old, asked, report) if old else target.deploy(asked, report)
+
         made = packed(workspace, order, report)
-        asked = Deployment(
-            name, workspace.name, made, order.configuration, order.serving, folder, order.timeout, order.offline
-        )
-        handle = dict(target.update(old, asked, report) if old else target.deploy(asked, report))
+        try:
+            handle = dict(place(made))
+        except NeedsImage as need:
+            made = _packed_again(workspace, order, need, report)
+            handle = dict(place(made))
         try:
             # The name stays claimed until the old one is gone: if this process dies before, that is seen.
             owner = record.owner if old else None
             created = before.created_time if before and old else record.created_time
-            new = replace(record, handle=handle, package_digest=made.digest, created_time=created, owner=owner)
+            new = replace(
+                record,
+                engine=handle.get("engine", "process"),
+                handle=handle,
+                package_digest=made.digest,
+                created_time=created,
+                owner=owner,
+            )
             _write(workspace, new)
         except BaseException:
             # it may have been written already when it was interrupted
@@ -156,10 +172,9 @@ def plan(workspace: Workspace, name: str, order: Order, report: Report = silent)
     Raises:
         UserErrorException: As `deploy` would.
     """
-    from mldeploy.packaging.environments import installed
+    from mldeploy.packaging import environments
 
     check_name(name)
-    _check_engine(order.engine)
     target = target_for(order.configuration.compute_type)
     made = packed(workspace, order, report)
     return Plan(
@@ -169,17 +184,54 @@ def plan(workspace: Workspace, name: str, order: Order, report: Report = silent)
         model_ids=made.model_ids,
         files=len(made.source.files),
         size=made.source.size,
-        environment_installed=installed(made.environment) is not None,
+        engine="process" if isinstance(made.environment, environments.ResolvedEnvironment) else "docker",
+        environment_installed=_installed(made),
         replaces=workspace.store.services.get(name) is not None,
     )
 
 
+def _installed(made: Package) -> bool:
+    from mldeploy.packaging import environments
+
+    if isinstance(made.environment, environments.ResolvedEnvironment):
+        return environments.installed(made.environment) is not None
+    from mldeploy.images.environment import recalled
+
+    return recalled(made.environment) is not None
+
+
 def packed(workspace: Workspace, order: Order, report: Report = silent) -> Package:
-    """The package that an order asks for, with what its scoring server needs.
+    """The package that an order asks for, with what its scoring server needs, for the engine that can run it.
 
     Raises:
         UserErrorException: As `deploy` would.
+        EngineException: Docker is needed, and there is none.
     """
+    if order.engine == "docker":
+        return _package(workspace, order, report, image=True)
+    if (why := order.configuration.needs_image) and order.engine == "auto":
+        report(Notice(f"Docker runs the service: {why}"))
+        return _package(workspace, order, report, image=True)
+    try:
+        return _package(workspace, order, report, image=False)
+    except NeedsImage as need:
+        return _packed_again(workspace, order, need, report)
+
+
+def _packed_again(workspace: Workspace, order: Order, need: NeedsImage, report: Report) -> Package:
+    """The package for Docker, after it was seen that a process cannot run it; only if nobody asked for a process."""
+    if order.engine != "auto":
+        raise need
+    report(Notice(f"Docker runs the service: {need.message}"))
+    try:
+        return _package(workspace, order, report, image=True)
+    except EngineException as missing:
+        raise NeedsImage(
+            need.message, where=need.where, reason=f"{need.reason}\n{missing.message}".strip(), hint=missing.hint
+        ) from missing
+
+
+def _package(workspace: Workspace, order: Order, report: Report, *, image: bool) -> Package:
     from mldeploy.packaging.package import package
 
     return package(
@@ -187,6 +239,7 @@ def packed(workspace: Workspace, order: Order, report: Report = silent) -> Packa
         order.models,
         order.inference_config,
         besides=order.serving.requirements,
+        image=image,
         offline=order.offline,
         report=report,
     )
@@ -269,7 +322,7 @@ def _record(name: str, order: Order) -> ServiceRecord:
     return ServiceRecord(
         name=name,
         compute_type=target_for(order.configuration.compute_type).compute_type,
-        engine="process",
+        engine=order.engine,
         description=order.configuration.description,
         tags=dict(order.configuration.tags or {}),
         properties=dict(order.configuration.properties or {}),
@@ -322,15 +375,6 @@ def _undo(workspace: Workspace, record: ServiceRecord, before: ServiceRecord | N
         return replace(before, operation="Running", operation_id=record.operation_id, owner=record.owner)
 
     workspace.store.services.change(record.name, undone)
-
-
-def _check_engine(engine: str) -> None:
-    if engine not in {"auto", "process"}:
-        raise UserErrorException(
-            f"the engine '{engine}' cannot be had",
-            reason="this version runs local services as processes",
-            hint="leave out the engine, or ask for 'process'",
-        )
 
 
 def _legal(name: str) -> str:

@@ -49,15 +49,23 @@ def layers(
     Raises:
         EnvironmentException: A package cannot be had, or the disk is full; nothing half made is left.
     """
-    key = f"environment {environment.digest}"
-    if known := layer.recall(key):
+    if known := recalled(environment):
         return known
     with alone(cache_root() / "layers" / "environments" / environment.digest, report):
-        if known := layer.recall(key):
+        if known := recalled(environment):
             return known
         made = _made(client, environment, offline, report)
-        layer.remember(key, made)
+        layer.remember(_key(environment), made)
     return made
+
+
+def recalled(environment: ImageEnvironment) -> tuple[Layer, ...] | None:
+    """An environment's layers that are in the cache; None where they have to be made."""
+    return layer.recall(_key(environment))
+
+
+def _key(environment: ImageEnvironment) -> str:
+    return f"environment {environment.digest}"
 
 
 def _made(client: DockerClient, environment: ImageEnvironment, offline: bool, report: Report) -> tuple[Layer, ...]:

@@ -130,7 +130,6 @@ def join(key: str, created_by: str, layers: Sequence[Layer]) -> Layer:
     Raises:
         EnvironmentException: The disk is full.
     """
-
     return cached(key) or _kept(key, created_by, _joined(layers))
 
 

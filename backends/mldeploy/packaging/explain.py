@@ -6,7 +6,7 @@ import errno
 import re
 from typing import TYPE_CHECKING
 
-from mldeploy.errors import EnvironmentException
+from mldeploy.errors import EnvironmentException, NeedsImage
 from mldeploy.packaging import pins
 
 if TYPE_CHECKING:
@@ -23,6 +23,12 @@ _UNREACHED = re.compile(
 )
 _DENIED = re.compile(r"40[13] (?:Unauthorized|Forbidden)|status code: 40[13]|unauthorized", re.IGNORECASE)
 _UNKNOWN = re.compile(r"[Bb]ecause (?P<name>[\w.-]+) was not found in the (?:package registry|provided package)")
+# what building a source distribution says where there is nothing to compile it with
+_NO_COMPILER = re.compile(
+    r"command '?\S*(?:gcc|cc|g\+\+|c\+\+|clang)'? failed: No such file|unable to execute '?\S*(?:gcc|cc)|"
+    r"Unknown compiler\(s\)|[Nn]o C(?:\+\+)? compiler|Python\.h: No such file|can't find Rust compiler|"
+    r"(?:cmake|ninja|make|cargo|rustc|gfortran)\S*: (?:command )?not found|CMAKE_C(?:XX)?_COMPILER not set"
+)
 MODERNIZE = "`mldeploy environment modernize FILE` writes the mended file"
 
 
@@ -37,6 +43,8 @@ def resolving(failure: UvFailure, question: Question, *, offline: bool) -> Envir
     Returns:
         The error to raise.
     """
+    if lacking := _compiler_lacking(failure.output):
+        return lacking
     hint = _outside(failure.output, offline=offline)
     if not hint:
         mended = pins.nearest_pins(question.wanted, question.python.interpreter, offline=offline)
@@ -66,6 +74,8 @@ def installing(
     output = failure.output
     if "os error 28" in output or "No space left" in output:
         return disk(OSError(errno.ENOSPC, "No space left on device"), None)
+    if lacking := _compiler_lacking(output):
+        return lacking
     hint = _outside(output, offline=offline)
     if not hint and (match := _UNBUILT.search(output)):
         arguments = (*options, *(["--offline"] if offline else []))
@@ -95,6 +105,18 @@ def disk(error: OSError, folder: Path | None) -> EnvironmentException:
         where=str(folder or "the cache"),
         reason=error.strerror or str(error),
         hint="make room, or move the cache with MLDEPLOY_CACHE (mldeploy's) and UV_CACHE_DIR (uv's)",
+    )
+
+
+def _compiler_lacking(output: str) -> NeedsImage | None:
+    """What to raise where a source distribution needs a compiler that this machine has not; None where it has."""
+    if not _NO_COMPILER.search(output):
+        return None
+    return NeedsImage(
+        f"{_unbuilt(output) or 'a source distribution does not build'} without a compiler",
+        where="environment",
+        reason=_tail(output),
+        hint="--engine docker builds it in a container; or install a compiler here, or pin a version with a wheel",
     )
 
 

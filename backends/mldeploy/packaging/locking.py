@@ -49,7 +49,7 @@ class Question:
 
     @property
     def elsewhere(self) -> tuple[str, ...]:
-        """uv's arguments for the platform; none for this machine."""
+        """What tells uv of the platform; no arguments for this machine."""
         if not self.platform:
             return ()
         return (

@@ -67,7 +67,8 @@ def recorded_order(workspace: Workspace, record: ServiceRecord) -> Order:
         InferenceConfig.from_dict(inference, base),
         configuration.of(**{**configuration.model_dump(exclude_unset=True), **labels_of(record)}),
         ServingSettings(**serving),
-        timeout=timeout,
+        "docker" if record.engine == "docker" else "auto",
+        timeout,
     )
 
 
