@@ -7,11 +7,7 @@ cannot be pulled. Its tag says what it was made from; the label says that it is 
 from __future__ import annotations
 
 import hashlib
-import io
-import re
-import tarfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -20,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from mldeploy.engines.connection import asking
 from mldeploy.errors import EngineException, EnvironmentException
 from mldeploy.events import Notice, Report, Step, silent
-from mldeploy.images import debian
+from mldeploy.images import building, debian
+from mldeploy.packaging.alone import alone
 from mldeploy.store.places import cache_root
 
 if TYPE_CHECKING:
@@ -31,7 +28,6 @@ KIND = "mldeploy.kind"
 PYTHON = "3.11"
 INTERPRETER = "/usr/bin/python3.11"
 PLATFORM = "x86_64-manylinux_2_36"
-_LAST_LINES = 12
 
 
 @dataclass(frozen=True)
@@ -101,7 +97,7 @@ def reference() -> str:
     return f"{REPOSITORY}:{digest.hexdigest()[:12]}"
 
 
-def base(client: DockerClient, *, report: Report = silent, offline: bool = False) -> BaseImage:
+def base(client: DockerClient, *, report: Report = silent, offline: bool = False, refresh: bool = False) -> BaseImage:
     """Our base image, made where the engine has none yet: that takes a minute, once.
 
     One process at a time makes it, and it gets its name last: a process that is killed leaves nothing that a later
@@ -111,12 +107,14 @@ def base(client: DockerClient, *, report: Report = silent, offline: bool = False
         client: The engine.
         report: Told of each step, if it has to be made.
         offline: Do not make it, for that takes a network.
+        refresh: Make it anew although it is there, from the packages that Debian has today.
 
     Raises:
         EnvironmentException: It is not there and cannot be made; a foreign image has its name.
         EngineException: The engine does not answer.
     """
-    if found := _ours(client):
+    found = _ours(client)
+    if found and not refresh:
         return found
     if offline:
         raise EnvironmentException(
@@ -124,8 +122,9 @@ def base(client: DockerClient, *, report: Report = silent, offline: bool = False
             where=reference(),
             hint="mldeploy images build, once, with a network",
         )
-    with _alone(report):
-        return _ours(client) or _made(client, report)
+    with alone(cache_root() / "base-image", report, "the base image"):
+        present = None if refresh else _ours(client)
+        return present or _made(client, report, refresh=refresh)
 
 
 def _ours(client: DockerClient) -> BaseImage | None:
@@ -140,10 +139,19 @@ def _ours(client: DockerClient) -> BaseImage | None:
     return found
 
 
-def _made(client: DockerClient, report: Report) -> BaseImage:
-    root = debian.root(client, _file("debian"), report)
+def _made(client: DockerClient, report: Report, *, refresh: bool) -> BaseImage:
+    root = debian.root(client, _file("debian"), report, refresh=refresh)
     report(Step("image", f"building the base image {reference()}"))
-    made = _build(client, root)
+    made = building.build(
+        client,
+        _file("Dockerfile").decode(),
+        tag=None,
+        labels={},
+        arguments={"DEBIAN": root},
+        report=report,
+        where=f"the Dockerfile of {reference()}",
+        fresh=refresh,
+    )
     repository, tag = reference().split(":")
     asking(client.api.tag, made, repository, tag)
     found = _ours(client)
@@ -153,45 +161,6 @@ def _made(client: DockerClient, report: Report) -> BaseImage:
     return found
 
 
-def _build(client: DockerClient, root: str) -> str:
-    """The id of the image that the Dockerfile gives on that root."""
-    said: list[str] = []
-    made = ""
-    stream = asking(
-        client.api.build,
-        fileobj=_context(),
-        custom_context=True,
-        decode=True,
-        rm=True,
-        forcerm=True,
-        buildargs={"DEBIAN": root},
-    )
-    for line in stream:
-        if "error" in line:
-            raise EnvironmentException(
-                "the base image cannot be built",
-                where=reference(),
-                reason="\n".join([*"".join(said).splitlines()[-_LAST_LINES:], str(line["error"]).strip()]),
-                hint="its packages come from Debian's mirror: mldeploy doctor",
-            )
-        said.append(line.get("stream") or "")
-        if built := re.search(r"Successfully built (\w+)", said[-1]):
-            made = built[1]
-        made = (line.get("aux") or {}).get("ID") or made
-    return made
-
-
-def _context() -> io.BytesIO:
-    content = _file("Dockerfile")
-    file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode="w") as archive:
-        entry = tarfile.TarInfo("Dockerfile")
-        entry.size = len(content)
-        archive.addfile(entry, io.BytesIO(content))
-    file.seek(0)
-    return file
-
-
 def _file(name: str) -> bytes:
     return (files("mldeploy.images") / "base" / name).read_bytes()
 
@@ -199,21 +168,3 @@ def _file(name: str) -> bytes:
 def _full(identity: str) -> str:
     """Podman leaves the algorithm out."""
     return identity if ":" in identity else f"sha256:{identity}"
-
-
-@contextmanager
-def _alone(report: Report) -> Iterator[None]:
-    """One process at a time; whoever waits says so."""
-    from filelock import FileLock, Timeout
-
-    cache_root().mkdir(parents=True, exist_ok=True)
-    lock = FileLock(cache_root() / "base-image.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        report(Notice("another process makes the base image: waiting for it"))
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()

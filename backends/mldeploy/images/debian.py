@@ -6,17 +6,16 @@ The one made here has a name of our own: nobody who says `debian:bookworm-slim` 
 from __future__ import annotations
 
 import os
-import queue
 import shutil
 import subprocess
 import tempfile
-import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mldeploy.engines.connection import asking, facts
-from mldeploy.errors import EngineException, EnvironmentException
-from mldeploy.events import Progress, Report, Step
+from mldeploy.errors import EngineException, EnvironmentException, UserErrorException
+from mldeploy.events import Notice, Report, Step
+from mldeploy.images import registry
 from mldeploy.store.places import cache_root
 
 if TYPE_CHECKING:
@@ -25,28 +24,29 @@ if TYPE_CHECKING:
 OFFICIAL = "debian:bookworm-slim"
 OURS = "mldeploy/debian:bookworm"
 LABEL = "mldeploy.kind"
-PATIENCE = 20.0  # seconds in which a registry has to say something
+PATIENCE_S = 20.0
+"""A registry that says nothing for so long is as good as none: Debian can be made here."""
+
 _MINUTES = 15
 _LAST_LINES = 12
 
 
-def root(client: DockerClient, script: bytes, report: Report) -> str:
+def root(client: DockerClient, script: bytes, report: Report, *, refresh: bool = False) -> str:
     """The id of Debian's image, found, pulled or made.
 
     Args:
         client: The engine.
         script: The text of `base/debian`, which makes it by debootstrap.
         report: Told of each step.
+        refresh: Pull or make it anew, although it is there.
 
     Raises:
         EnvironmentException: It can neither be pulled nor made here; says what to type.
         EngineException: The engine does not answer.
     """
-    if found := _id(client, OFFICIAL):
-        return found
-    if (found := _id(client, OURS)) and _is_ours(client, OURS):
-        return found
-    report(Step("image", f"pulling {OFFICIAL}"))
+    present = _id(client, OFFICIAL) or _ours(client)
+    if present and not refresh:
+        return present
     why = _pull(client, report)
     if not why and (found := _id(client, OFFICIAL)):
         return found
@@ -62,49 +62,28 @@ def _id(client: DockerClient, reference: str) -> str | None:
         return None
 
 
-def _is_ours(client: DockerClient, reference: str) -> bool:
-    labels = (asking(client.api.inspect_image, reference).get("Config") or {}).get("Labels") or {}
-    return bool(labels.get(LABEL) == "debian")
+def _ours(client: DockerClient) -> str | None:
+    """The id of the one made earlier; an image of somebody else under that name is none."""
+    found = _id(client, OURS)
+    if found is None:
+        return None
+    labels = (asking(client.api.inspect_image, found).get("Config") or {}).get("Labels") or {}
+    return found if labels.get(LABEL) == "debian" else None
 
 
 def _pull(client: DockerClient, report: Report) -> str:
-    """Pull the official image; why that cannot be done, in one line, or nothing.
-
-    A thread reads, for the SDK waits for ever where a registry says nothing: it ends when the engine gives up.
-    """
-    from docker.errors import APIError, DockerException
-
-    events: queue.Queue[dict[str, Any] | str] = queue.Queue()
-
-    def read() -> None:
-        repository, tag = OFFICIAL.split(":")
-        try:
-            for line in client.api.pull(repository, tag=tag, stream=True, decode=True):
-                events.put(line)
-            events.put("")
-        except APIError as error:
-            events.put(str(error.explanation or error))
-        except (DockerException, OSError) as error:
-            events.put(str(error) or type(error).__name__)
-
-    threading.Thread(target=read, daemon=True).start()
-    while True:
-        try:
-            line = events.get(timeout=PATIENCE)
-        except queue.Empty:
-            return f"the registry has said nothing for {PATIENCE:.0f} s"
-        if isinstance(line, str):
-            return line
-        if "error" in line:
-            return str(line["error"])
-        progress = line.get("progressDetail") or {}
-        if progress.get("total"):
-            report(Progress("image", int(progress.get("current") or 0), int(progress["total"])))
+    """Pull the official image; why that cannot be done, in one line, or nothing."""
+    try:
+        registry.pull(client, OFFICIAL, report=report, patience=PATIENCE_S)
+    except (EngineException, UserErrorException) as error:
+        return error.message
+    return ""
 
 
 def _debootstrap(client: DockerClient, script: bytes, why: str, report: Report) -> str:
     _refuse_where_impossible(client, why)
-    report(Step("image", f"{OFFICIAL} cannot be pulled ({why}): making Debian by debootstrap, about a minute"))
+    report(Notice(f"{why}: Debian is made here instead"))
+    report(Step("image", "making Debian by debootstrap: about a minute, once"))
     folder = cache_root() / "debian"
     shutil.rmtree(folder, ignore_errors=True)  # what a killed process left; the caller holds the lock
     folder.mkdir(parents=True)
