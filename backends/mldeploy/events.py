@@ -57,7 +57,18 @@ class StateChanged:
     state: str
 
 
-Event = Step | Notice | Progress | StateChanged
+@dataclass(frozen=True)
+class Output:
+    """A line that a program printed which a step runs, such as a Docker build.
+
+    Args:
+        text: The line, without its end, escape sequences and credentials.
+    """
+
+    text: str
+
+
+Event = Step | Notice | Progress | Output | StateChanged
 Report = Callable[[Event], None]
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from mldeploy.events import Event, Notice, Progress, Report, StateChanged, Step, silent
+from mldeploy.events import Event, Notice, Output, Progress, Report, StateChanged, Step, silent
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -44,6 +44,8 @@ def text_of(event: Event) -> str:
         return f"{event.service}: {event.state}"
     if isinstance(event, (Step, Notice)):
         return event.text
+    if isinstance(event, Output):
+        return f"  {event.text}"
     return ""
 
 
@@ -84,7 +86,8 @@ class _Bars:
             amount = f"{event.done / 1e6:.0f} of {event.total / 1e6:.0f} MB"
             bars.update(task, completed=event.done, total=event.total or None, amount=amount)
             return
-        bars.console.print(text_of(event), markup=False, highlight=False, soft_wrap=True)
+        style = "dim" if isinstance(event, Output) else None
+        bars.console.print(text_of(event), style=style, markup=False, highlight=False, soft_wrap=True)
         if isinstance(event, Step):
             bars.reset(task, total=None, description=event.name, amount="")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mldeploy.events import Notice, Progress, StateChanged, Step
+from mldeploy.events import Notice, Output, Progress, StateChanged, Step
 from mldeploy.runner._progress import shown
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ def test_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
             report(Progress("register", done * MB, 400 * MB))
         report(Progress("small", 5, 10))
         report(Notice("a notice"))
+        report(Output("Step 1/2 : FROM base"))
         report(StateChanged("svc", "Healthy"))
     out, err = capsys.readouterr()
     assert out == ""
@@ -32,6 +33,7 @@ def test_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
         "Registering m",
         *(f"register: {percent} % of 400 MB" for percent in (25, 50, 75, 100)),
         "a notice",
+        "  Step 1/2 : FROM base",
         "svc: Healthy",
     ]
 
