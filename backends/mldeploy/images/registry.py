@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -334,12 +334,12 @@ def _tagged(client: DockerClient, image: str, repository: str, tag: str) -> bool
 
 
 def _untag(client: DockerClient, name: str) -> None:
-    from contextlib import suppress
-
+    """Take a name away again; an image's only one stays, for the image would go with it."""
     from docker import errors
 
     with suppress(errors.DockerException, OSError):
-        client.images.remove(name, noprune=True)
+        if len(client.images.get(name).tags) > 1:
+            client.images.remove(name, noprune=True)
 
 
 def _digest(client: DockerClient, repository: str, tag: str) -> str:
