@@ -17,7 +17,9 @@ from mldeploy.runner._verbs import Room
 from mldeploy.runner.completion import completion
 from mldeploy.runner.config import config
 from mldeploy.runner.deploy import deploy
+from mldeploy.runner.doctor import doctor
 from mldeploy.runner.environment import environment
+from mldeploy.runner.images import images
 from mldeploy.runner.model import model
 from mldeploy.runner.serve import serve
 from mldeploy.runner.service import service
@@ -59,7 +61,7 @@ def program() -> None:
 
 
 model.add_command(deploy)
-for _command in (model, service, environment, workspace, folder, config, serve, completion):
+for _command in (model, service, environment, images, workspace, folder, config, serve, doctor, completion):
     program.add_command(_command)
 
 

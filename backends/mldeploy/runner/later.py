@@ -21,12 +21,10 @@ WORDS: dict[tuple[str, ...], str] = {
     ("computetarget",): _AZURE,
     ("run",): "there are no runs in the cloud here; train with your own script, then `mldeploy model register`",
     ("pipeline",): "batch jobs are not what mldeploy deploys",
-    ("images",): _IMAGES,
     ("emulator",): _OURS,
     ("perf",): _OURS,
     ("schema",): _OURS,
     ("test",): "it comes with a later version; till then: pytest --mldeploy-target=local",
-    ("doctor",): _OURS,
     ("ps",): "it comes with a later version; till then: mldeploy service list",
     ("prune",): "it comes with a later version; till then: mldeploy workspace gc",
 }
