@@ -5,11 +5,16 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from docker import DockerClient
 
 # a machine under load is slow; that says nothing about a property
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -56,6 +61,55 @@ def official_python() -> Path:
     from mldeploy.packaging.environments import install, resolve
 
     return install(resolve(None, NoLocks(), besides=ServingSettings(serving="azmlinfsrv").requirements))
+
+
+_CACHED = {"base", "builder", "debian", "environment"}  # kinds of images that stay for the next run, as caches do
+
+
+@pytest.fixture(scope="session")
+def docker_client(request: pytest.FixtureRequest) -> Iterator[DockerClient]:
+    """The machine's Docker engine, on which nothing is left behind; only for what needs no engine of its own.
+
+    What is left fails the run where Docker is required. On a person's own machine it is told only: they may have
+    started a container of theirs meanwhile.
+    """
+    from mldeploy.engines.connection import connect
+    from mldeploy.errors import EngineException
+
+    required = "docker" in os.environ.get("MLDEPLOY_REQUIRE", "").split(",")
+    try:
+        client = connect()
+    except EngineException as error:
+        if required:
+            pytest.fail(f"docker is required by MLDEPLOY_REQUIRE: {error}")
+        pytest.skip(f"no Docker engine: {error.message}")
+    before = _census(client)
+    yield client
+    left = [text for key, text in sorted(_census(client).items()) if key not in before]
+    if not left or hasattr(request.config, "workerinput"):  # other workers are not at their end yet
+        return
+    told = "left behind by the tests, or started by others meanwhile:\n  " + "\n  ".join(left)
+    if required:
+        pytest.fail(told, pytrace=False)
+    request.config.get_terminal_writer().line(f"\n{told}")
+
+
+def _census(client: DockerClient) -> dict[str, str]:
+    """What is on the engine, and what Python's `tempfile` made on this machine; a line for each."""
+    images = client.api.images()
+    kinds = {image["Id"]: (image.get("Labels") or {}).get("mldeploy.kind") for image in images}
+    temporary = [path for pattern in ("tmp*", "mldeploy*") for path in Path(tempfile.gettempdir()).glob(pattern)]
+    return {
+        **{each["Id"]: f"container {each['Names']} of {each['Image']}" for each in client.api.containers(all=True)},
+        **{
+            each["Id"]: f"image {each['RepoTags'] or each['Id']} {each.get('Labels') or ''}"
+            for each in images
+            if kinds[each["Id"]] not in _CACHED
+        },
+        **{each["Name"]: f"volume {each['Name']}" for each in client.api.volumes()["Volumes"] or []},
+        **{each["Id"]: f"network {each['Name']}" for each in client.api.networks()},
+        **{str(path): f"temporary {path}" for path in temporary},
+    }
 
 
 @pytest.fixture
