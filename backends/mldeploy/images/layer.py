@@ -220,17 +220,17 @@ def _scratch() -> Iterator[Path]:
     """A file to write and to rename into its place; what is not renamed is gone in the end."""
     from mldeploy.packaging import explain
 
-    root = _root()
+    home = root()
     try:
-        (root / "keys").mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix="partial-", dir=root)
+        (home / "keys").mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix="partial-", dir=home)
         os.close(handle)
         try:
             yield Path(name)
         finally:
             Path(name).unlink(missing_ok=True)
     except OSError as error:
-        raise explain.disk(error, root) from error
+        raise explain.disk(error, home) from error
 
 
 @contextmanager
@@ -242,22 +242,23 @@ def staging() -> Iterator[Path]:
     """
     from mldeploy.packaging import explain
 
-    root = _root()
+    home = root()
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="partial-", dir=root, ignore_cleanup_errors=True) as folder_:
+        home.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="partial-", dir=home, ignore_cleanup_errors=True) as folder_:
             yield Path(folder_)
     except OSError as error:
-        raise explain.disk(error, root) from error
+        raise explain.disk(error, home) from error
 
 
-def _root() -> Path:
+def root() -> Path:
+    """The folder of all layers."""
     return cache_root() / "layers"
 
 
 def _archive(diff_id: str) -> Path:
-    return _root() / f"{diff_id.removeprefix('sha256:')}.tar"
+    return root() / f"{diff_id.removeprefix('sha256:')}.tar"
 
 
 def _note(key: str) -> Path:
-    return _root() / "keys" / f"{hashlib.sha256(key.encode()).hexdigest()}.json"
+    return root() / "keys" / f"{hashlib.sha256(key.encode()).hexdigest()}.json"
