@@ -1,0 +1,200 @@
+"""Runs as a process of its own: what py-rattler does, asked for on stdin, told on stdout, each as lines of JSON.
+
+On its own because a process that ends while py-rattler's threads are at work aborts (seen with 0.28), because only a
+process can be stopped in the middle, and because a notebook has an event loop already. Imports nothing of ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+from rattler import (
+    Channel,
+    Gateway,
+    GenericVirtualPackage,
+    MatchSpec,
+    PackageName,
+    PackageRecord,
+    RepoDataRecord,
+    SourceConfig,
+    Subdir,
+    Version,
+    install,
+    solve,
+)
+from rattler.channel import ChannelPriority
+from rattler.config import Config
+from rattler.install import InstallerReporter
+from rattler.networking import Client
+from rattler.package import BuildString
+from rattler.package_cache import PackageCache
+from rattler.repo_data import MultiSource
+
+_NOWHERE = "https://foundation.invalid"  # the channel of the foundation's Python
+_RETRIES = 2
+
+
+class _Foundation:
+    """A channel with one package: the image's own Python, for channels that have none."""
+
+    def __init__(self, minor: str, subdir: str) -> None:
+        self._subdir = subdir
+        self._python = _python(minor, subdir)
+
+    async def fetch_package_records(self, platform: Subdir, name: PackageName) -> list[RepoDataRecord]:
+        return [self._python] if name.normalized == "python" and str(platform) == self._subdir else []
+
+    def package_names(self, platform: Subdir) -> list[str]:
+        return ["python"] if str(platform) == self._subdir else []
+
+
+class _Progress(InstallerReporter):
+    """How many packages are there."""
+
+    def __init__(self) -> None:
+        self._total = self._done = 0
+
+    def on_transaction_start(self, total_operations: int) -> None:
+        self._total = total_operations
+
+    def on_link_complete(self, index: int) -> None:
+        self._done += 1
+        _say({"done": self._done, "total": self._total})
+
+
+async def _solve(asked: dict[str, Any]) -> dict[str, Any]:
+    """The packages that answer the first of the attempts that has an answer."""
+    platforms = [asked["subdir"], "noarch"]
+    sources = [_source(name, urls) for name, urls in asked["sources"]]
+    gateway = Gateway(
+        cache_dir=Path(asked["cache"], "repodata"),
+        # it is asked once for each lock, and a server's "not modified" is not understood everywhere (seen with 0.28)
+        default_config=SourceConfig(cache_action="no-cache"),
+        client=_client(),
+    )
+    refused: Exception | None = None
+    for bounds in asked["attempts"]:
+        try:
+            records = await solve(
+                [*sources, _Foundation(asked["python"], asked["subdir"])],
+                [_spec(line) for line in asked["specs"]],
+                gateway=gateway,
+                platforms=platforms,
+                virtual_packages=[
+                    GenericVirtualPackage(PackageName(name), Version(version), BuildString(build))
+                    for name, version, build in asked["virtual"]
+                ],
+                constraints=[_spec(line) for line in bounds],
+                channel_priority=ChannelPriority[asked["priority"]],
+            )
+            return {"records": [json.loads(one.to_json()) for one in records if not one.url.startswith(_NOWHERE)]}
+        except Exception as error:
+            if type(error).__name__ != "SolverError":
+                raise
+            refused = refused or error
+    assert refused is not None
+    return {"refused": str(refused), "there": await _there(gateway, sources, platforms, asked["specs"])}
+
+
+async def _there(gateway: Gateway, sources: list[Any], platforms: list[Any], specs: list[str]) -> dict[str, list[str]]:
+    """The versions that the channels have of what was asked for, in any order."""
+    names = [spec.name.normalized for spec in map(_spec, specs) if isinstance(spec.name, PackageName)]
+    found = await gateway.query(sources, platforms, names, recursive=False)
+    versions: dict[str, list[str]] = {name: [] for name in names}
+    for record in sorted((one for records in found for one in records), key=lambda one: one.version, reverse=True):
+        known = versions.setdefault(record.name.normalized, [])
+        if str(record.version) not in known:
+            known.append(str(record.version))
+    return versions
+
+
+async def _install(asked: dict[str, Any]) -> dict[str, Any]:
+    records = [_record(one) for one in asked["records"]]
+    cache = PackageCache(Path(asked["cache"], "packages"))
+    if asked["offline"]:
+        index = await cache.index()
+        far = [one.file_name for one in records if not index.contains_record(one) and not one.url.startswith("file:")]
+        if far:
+            return {"far": far}
+    ignored: set[str] = set()
+    if not any(one["name"] == "python" for one in asked["records"]):
+        # where Python's packages belong is known from a record of it
+        records.append(_python(asked["python"], asked["subdir"]))
+        ignored.add("python")
+    await install(
+        records,
+        asked["prefix"],
+        package_cache=cache,
+        installed_packages=[],
+        ignored_packages=ignored,
+        platform=Subdir(asked["subdir"]),
+        execute_link_scripts=False,
+        client=_client(),
+        reporter=_Progress(),  # type: ignore[abstract]  # the protocol's methods are empty, none is abstract
+        alternative_target_prefix=asked["final_prefix"],
+    )
+    return {}
+
+
+def _client() -> Client:
+    # the user's configuration of py-rattler: mirrors, proxies, certificates, credentials
+    return Client.from_config(Config.load_from_default_locations("mldeploy"), max_retries=_RETRIES)
+
+
+def _source(name: str, urls: list[str]) -> Channel | MultiSource:
+    return Channel(urls[0]) if len(urls) == 1 else MultiSource(name, [Channel(url) for url in urls])
+
+
+def _spec(line: str) -> MatchSpec:
+    return MatchSpec(line, strict=False)
+
+
+def _python(minor: str, subdir: str) -> RepoDataRecord:
+    file = f"python-{minor}.0-foundation_0.conda"
+    record = PackageRecord(
+        "python",
+        f"{minor}.0",
+        BuildString("foundation_0"),
+        0,
+        subdir,
+        sha256=bytes(32),
+        python_site_packages_path=f"lib/python{minor}/site-packages",
+    )
+    return RepoDataRecord(record, file, f"{_NOWHERE}/{subdir}/{file}", _NOWHERE)
+
+
+def _record(said: dict[str, Any]) -> RepoDataRecord:
+    with tempfile.TemporaryDirectory(prefix="mldeploy-conda-") as scratch:
+        index = Path(scratch, "index.json")
+        index.write_text(json.dumps(said), encoding="utf-8")
+        record = PackageRecord.from_index_json(index, said.get("size"), said["sha256"], said.get("md5"))
+    return RepoDataRecord(record, said["fn"], said["url"], said["channel"])
+
+
+def _say(event: dict[str, Any]) -> None:
+    sys.stdout.write(f"{json.dumps(event)}\n")
+    sys.stdout.flush()
+
+
+def _main() -> None:
+    warnings.simplefilter("ignore")
+    asked = json.load(sys.stdin)
+    work: Coroutine[Any, Any, dict[str, Any]] = _install(asked) if "prefix" in asked else _solve(asked)
+    try:
+        _say({"answer": asyncio.run(work)})
+    except Exception as error:  # all of py-rattler's own: told by their class and words
+        _say({"error": type(error).__name__, "text": str(error)})
+    sys.stderr.flush()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    _main()

@@ -1,0 +1,93 @@
+"""Asking py-rattler, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from mldeploy.errors import EnvironmentException
+from mldeploy.events import Progress, Report
+from mldeploy.images.conda.channels import scrub
+from mldeploy.store.places import cache_root
+
+_PROGRAM = Path(__file__).with_name("_rattler.py")
+INSTALL = "pip install 'pytest-mldeploy[conda]'"
+
+
+class RattlerFailure(Exception):
+    """py-rattler refused or failed.
+
+    Args:
+        kind: The name of its exception.
+        text: Its words, without credentials.
+    """
+
+    def __init__(self, kind: str, text: str) -> None:
+        super().__init__(f"{kind}: {text}")
+        self.kind = kind
+        self.text = text
+
+
+def ask(question: dict[str, Any], report: Report) -> dict[str, Any]:
+    """Ask it, and wait for the answer.
+
+    Args:
+        question: What `_rattler.py` takes.
+        report: Told how many packages are installed.
+
+    Raises:
+        EnvironmentException: py-rattler is not installed.
+        RattlerFailure: It could not.
+    """
+    if find_spec("rattler") is None:
+        raise EnvironmentException(
+            "conda packages need py-rattler, which is not installed", where="condaDependencies", hint=INSTALL
+        )
+    asked = json.dumps({**question, "cache": str(cache_root() / "conda")})
+    # a file, for a pipe that nobody reads would stop it when it is full
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as complaints:
+        process = subprocess.Popen(
+            [sys.executable, str(_PROGRAM)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=complaints,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+        )
+        with process:
+            try:
+                answer = _heard(process, asked, report)
+            except BaseException:
+                process.kill()
+                process.wait()
+                raise
+        if answer is not None:
+            return answer
+        complaints.seek(0)
+        why = scrub(complaints.read()).strip() or f"it ended with {process.returncode}, without an answer"
+        raise RattlerFailure("Ended", why)
+
+
+def _heard(process: subprocess.Popen[str], asked: str, report: Report) -> dict[str, Any] | None:
+    """The answer; None if it ends without one."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with suppress(BrokenPipeError):  # it ended at once: what it said is read by the caller
+        process.stdin.write(asked)
+        process.stdin.close()
+    for line in process.stdout:
+        said = json.loads(line)
+        if "error" in said:
+            raise RattlerFailure(said["error"], scrub(said["text"]).strip())
+        if "answer" in said:
+            answer: dict[str, Any] = said["answer"]
+            return answer
+        report(Progress("install", said["done"], said["total"]))
+    return None
