@@ -39,13 +39,8 @@ _CAUSES = (
         "give the registry a certificate, or name {registry} in `insecure-registries` of /etc/docker/daemon.json",
     ),
     _Cause(
-        r"no basic auth credentials|authentication required",
-        "the registry wants to know who asks",
-        "docker login {registry}",
-    ),
-    _Cause(
-        r"unauthorized|denied|\b40[13]\b|incorrect username",
-        "the registry refuses these credentials",
+        r"unauthorized|no basic auth credentials|authentication required|denied|\b40[13]\b|incorrect username",
+        "the registry refuses {who}",
         "docker login {registry}, with an account that may do this",
     ),
     _Cause(r"toomanyrequests|\b429\b", "the registry has had too many requests", "wait, or docker login {registry}"),
@@ -89,7 +84,7 @@ _CAUSES = (
 _OTHER = _Cause("", "the engine gives its own reason", "`docker {verb} {reference}` shows the same")
 
 
-def refusal(verb: str, reference: str, registry: str, words: str) -> EngineException:
+def refusal(verb: str, reference: str, registry: str, words: str, who: str = "") -> EngineException:
     """The error for what an engine says of a registry.
 
     Args:
@@ -97,6 +92,7 @@ def refusal(verb: str, reference: str, registry: str, words: str) -> EngineExcep
         reference: The image, as it is called there.
         registry: The host.
         words: The engine's; without credentials.
+        who: The name that was given; empty where there was none.
 
     Examples:
         >>> words = 'Get "http://127.0.0.1:5000/v2/": dial tcp 127.0.0.1:5000: connect: connection refused'
@@ -107,8 +103,9 @@ def refusal(verb: str, reference: str, registry: str, words: str) -> EngineExcep
           next:  start the registry, or correct the address 127.0.0.1:5000
     """
     cause = next((cause for cause in _CAUSES if re.search(cause.words, words, re.IGNORECASE)), _OTHER)
+    meaning = cause.meaning.format(who=f"'{who}' or the password" if who else "whoever does not say who they are")
     return EngineException(
-        f"{reference} cannot be {verb}ed: {cause.meaning}",
+        f"{reference} cannot be {verb}ed: {meaning}",
         where=registry,
         reason=words,
         hint=cause.hint.format(verb=verb, reference=reference, registry=registry),

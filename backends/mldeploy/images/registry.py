@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import time
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -111,7 +112,9 @@ def credentials(registry: str) -> Credentials | None:
     from docker import auth, errors
 
     try:
-        found = auth.load_config().resolve_authconfig(registry or None)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that a helper is missing is said below
+            found = auth.load_config().resolve_authconfig(registry or None)
     except errors.DockerException as error:
         raise EngineException(
             f"the credentials for {registry} cannot be had from Docker's configuration",
@@ -218,19 +221,17 @@ def _asked(
     from docker import errors
 
     shown, registry = str(reference), reference.registry or "docker.io"
+    who = (known.username or "the token") if known else ""
     with closing(_Bounded(client.api, patience)) as bounded:
         try:
             yield bounded.api, _as_header(registry, known)
         except _Refused as refused:
-            raise refusal(verb, shown, registry, _clean(str(refused), known)) from None
-        except errors.NotFound as error:
-            raise refusal(verb, shown, registry, _clean(str(error.explanation), known)) from None
+            raise refusal(verb, shown, registry, _clean(str(refused), known), who) from None
         except errors.APIError as error:
-            raise refusal(verb, shown, registry, _clean(str(error.explanation or error), known)) from None
-        except _Stalled as stalled:
-            raise refusal(verb, shown, registry, f"nothing moved for {patience:g} s: {stalled}") from None
-        except (requests.Timeout, urllib3.exceptions.TimeoutError):
-            raise refusal(verb, shown, registry, f"nothing moved for {patience:g} s: timed out") from None
+            raise refusal(verb, shown, registry, _clean(str(error.explanation or error), known), who) from None
+        except (_Stalled, requests.Timeout, urllib3.exceptions.TimeoutError) as error:
+            what = str(error) if isinstance(error, _Stalled) else "timed out"
+            raise refusal(verb, shown, registry, f"nothing moved for {patience:g} s: {what}") from None
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             if "timed out" in str(error).lower():
                 raise refusal(verb, shown, registry, f"nothing moved for {patience:g} s: timed out") from None
