@@ -24,6 +24,7 @@ from mldeploy.targets._protocol import Deployment, Description, Handle
 
 if TYPE_CHECKING:
     from mldeploy.config.deployment import DeploymentConfiguration
+    from mldeploy.config.environment import DockerDefinition
     from mldeploy.config.harness import ServingSettings
     from mldeploy.inference_config import InferenceConfig
     from mldeploy.model import Model
@@ -53,6 +54,7 @@ class Order:
         engine: `process`, `docker` or `auto`.
         timeout: Seconds until Healthy.
         offline: Whether to do without a network.
+        keep_environment: Run it in the environment of the service that it replaces, as `reload` does.
     """
 
     models: tuple[Model, ...]
@@ -62,6 +64,13 @@ class Order:
     engine: str = "auto"
     timeout: float = DEFAULT_TIMEOUT_S
     offline: bool = False
+    keep_environment: bool = False
+
+    @property
+    def docker(self) -> DockerDefinition | None:
+        """What the environment asks of a container."""
+        environment = self.inference_config.environment
+        return environment.definition().docker if environment is not None else None
 
 
 @dataclass(frozen=True)
@@ -123,6 +132,7 @@ def deploy(
     """
     check_name(name)
     target = target_for(order.configuration.compute_type)
+    target.check(order.engine, order.docker, order.configuration)
     record = _record(name, order)
     folder = workspace.store.services_folder / name
     with _claimed(workspace, record, overwrite) as before:
@@ -131,7 +141,16 @@ def deploy(
 
         def place(made: Package) -> Handle:
             asked = Deployment(
-                name, workspace.name, made, order.configuration, order.serving, folder, order.timeout, order.offline
+                service=name,
+                workspace=workspace.name,
+                package=made,
+                configuration=order.configuration,
+                serving=order.serving,
+                folder=folder,
+                timeout=order.timeout,
+                offline=order.offline,
+                docker=order.docker,
+                keep_environment=order.keep_environment,
             )
             return target.update(old, asked, report) if old else target.deploy(asked, report)
 
@@ -176,6 +195,7 @@ def plan(workspace: Workspace, name: str, order: Order, report: Report = silent)
 
     check_name(name)
     target = target_for(order.configuration.compute_type)
+    target.check(order.engine, order.docker, order.configuration)
     made = packed(workspace, order, report)
     return Plan(
         service=name,
@@ -209,10 +229,13 @@ def packed(workspace: Workspace, order: Order, report: Report = silent) -> Packa
     """
     if order.engine == "docker":
         return _package(workspace, order, report, image=True)
-    if (why := order.configuration.needs_image) and order.engine == "auto":
-        report(Notice(f"Docker runs the service: {why}"))
-        return _package(workspace, order, report, image=True)
     try:
+        if why := order.configuration.needs_docker:
+            raise NeedsImage(
+                f"this service needs Docker: {why}",
+                where="deployment configuration",
+                hint="leave out the engine 'process'",
+            )
         return _package(workspace, order, report, image=False)
     except NeedsImage as need:
         return _packed_again(workspace, order, need, report)
@@ -226,9 +249,8 @@ def _packed_again(workspace: Workspace, order: Order, need: NeedsImage, report: 
     try:
         return _package(workspace, order, report, image=True)
     except EngineException as missing:
-        raise NeedsImage(
-            need.message, where=need.where, reason=f"{need.reason}\n{missing.message}".strip(), hint=missing.hint
-        ) from missing
+        reason = f"{need.reason}\n{missing.message}".strip()
+        raise NeedsImage(need.message, where=need.where, reason=reason, hint=missing.hint) from missing
 
 
 def _package(workspace: Workspace, order: Order, report: Report, *, image: bool) -> Package:
@@ -263,7 +285,7 @@ def settle(workspace: Workspace, name: str) -> tuple[ServiceRecord, Description]
     if record.operation != "Running":
         return record, seen
     if at_work or seen.state not in _FINAL:
-        return record, replace(seen, state="Transitioning", error=None)
+        return record, replace(seen, state="Transitioning", error=None if at_work else seen.error)
     ended: Operation = "Succeeded" if seen.state == "Healthy" else "Failed"
     operation_id = record.operation_id
 

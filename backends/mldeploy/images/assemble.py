@@ -106,6 +106,8 @@ def _settings(environment: ImageEnvironment, module: str) -> dict[str, Any]:
         "LANG": "C.UTF-8",
         "AML_APP_ROOT": APP_ROOT,
     }
+    if environment.conda is not None:
+        variables["CONDA_PREFIX"] = PREFIX  # where conda's packages look for their own files
     return {
         "User": f"{USER}:{USER}",
         "WorkingDir": APP_ROOT,

@@ -18,6 +18,7 @@ from mldeploy.images.image import Image
 from mldeploy.images.layer import Entry, Layer, folder
 from mldeploy.images.loading import load
 from mldeploy.images.resolving import PREFIX, ImageEnvironment
+from mldeploy.images.sbom import PLACE, sbom
 from mldeploy.packaging import explain, pythons, serving_wheel, uv
 from mldeploy.packaging.alone import alone
 from mldeploy.store.places import cache_root
@@ -69,10 +70,11 @@ def _key(environment: ImageEnvironment) -> str:
 
 
 def _made(client: DockerClient, environment: ImageEnvironment, offline: bool, report: Report) -> tuple[Layer, ...]:
-    below = _below(environment, offline, report)
+    below = _below(client, environment, offline, report)
+    lock = _buildable(client, environment, below, offline, report)
     report(Step("install", f"installing the image's packages for Python {environment.python}"))
     with layer.staging() as prefix:
-        _install(environment, prefix, offline)
+        _install(environment, lock, prefix, offline)
         (site,) = prefix.glob("lib/python*/site-packages")
         found = installed(prefix, site, PREFIX[1:], site_packages(environment))
         parts = _parts(client, environment, found, below)
@@ -89,18 +91,41 @@ def _made(client: DockerClient, environment: ImageEnvironment, offline: bool, re
     )
 
 
-def _below(environment: ImageEnvironment, offline: bool, report: Report) -> tuple[Layer, ...]:
+def _below(client: DockerClient, environment: ImageEnvironment, offline: bool, report: Report) -> tuple[Layer, ...]:
+    """What other tools bring: an interpreter that the image lacks, conda's packages."""
+    foundation = environment.foundation
     if environment.conda is None:
-        return ()
+        return foundation.layers
     from mldeploy.images import conda
 
-    return (conda.layer(environment.foundation, environment.conda, offline=offline, report=report),)
+    return (*foundation.layers, conda.layer(client, foundation, environment.conda, offline=offline, report=report))
 
 
-def _install(environment: ImageEnvironment, prefix: Path, offline: bool) -> None:
+def _buildable(
+    client: DockerClient, environment: ImageEnvironment, below: tuple[Layer, ...], offline: bool, report: Report
+) -> str:
+    """The lock with a wheel in the place of each source distribution."""
+    if not environment.sources:
+        return environment.lock
+    from mldeploy.images.wheels import build_wheels, substituted
+
+    foundation = environment.foundation
+    wheels = build_wheels(
+        client,
+        foundation,
+        environment.lock,
+        options=environment.options,
+        layers=below[len(foundation.layers) :],
+        offline=offline,
+        report=report,
+    )
+    return substituted(environment.lock, wheels)
+
+
+def _install(environment: ImageEnvironment, wanted: str, prefix: Path, offline: bool) -> None:
     wheel = serving_wheel.serving_wheel()
     lock = prefix.with_name(f"{prefix.name}.lock")
-    lock.write_text(f"{environment.lock}{wheel.requirement()} --hash=sha256:{wheel.sha256}\n", encoding="utf-8")
+    lock.write_text(f"{wanted}{wheel.requirement()} --hash=sha256:{wheel.sha256}\n", encoding="utf-8")
     try:
         uv.run(
             "pip", "install", "--prefix", str(prefix), "--require-hashes", "--no-deps", "--no-build",
@@ -156,6 +181,7 @@ def _frame(environment: ImageEnvironment) -> Layer:
         folder(APP_ROOT[1:], owner=USER),
         folder(HOME[1:], mode=0o1777),  # whichever user it is run as
         *_virtual_environment(environment),
+        Entry(PLACE, sbom(environment)),
     ]
     if linked := environment.foundation.site_packages:
         lines = "".join(f"import site; site.addsitedir({path!r})\n" for path in linked)
@@ -171,6 +197,7 @@ def _virtual_environment(environment: ImageEnvironment) -> Iterator[Entry]:
     yield Entry(f"{PREFIX[1:]}/pyvenv.cfg", f"home = {Path(interpreter).parent}\n".encode())
     yield Entry(f"{PREFIX[1:]}/bin/python", link=interpreter)
     yield Entry(f"{PREFIX[1:]}/bin/python3", link="python")
+    yield Entry(f"{PREFIX[1:]}/bin/python{environment.python}", link="python")  # what conda's commands name
 
 
 def site_packages(environment: ImageEnvironment) -> str:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from mldeploy.errors import EnvironmentException
 from mldeploy.events import Notice, Report, silent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mldeploy.config.environment import EnvironmentDefinition
     from mldeploy.environment import Environment
     from mldeploy.images.conda import CondaLock
     from mldeploy.images.foundation import Foundation
     from mldeploy.packaging.environments import Locks
+    from mldeploy.packaging.locking import Question
     from mldeploy.packaging.requirements import Wanted
 
 PREFIX = "/opt/mldeploy/env"
@@ -34,6 +37,7 @@ class ImageEnvironment:
         notices: What the user should know about the choices made.
         options: Arguments about indexes that installing needs too.
         conda: What conda brings; None where nothing is.
+        sources: Whether the lock may name source distributions, which have to be built first.
     """
 
     foundation: Foundation
@@ -42,6 +46,7 @@ class ImageEnvironment:
     notices: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
     conda: CondaLock | None = None
+    sources: bool = False
 
     @property
     def python(self) -> str:
@@ -83,41 +88,71 @@ def resolve(
         EnvironmentException: It cannot be resolved, or there is no such base image.
     """
     from mldeploy.config.environment import EnvironmentDefinition
-    from mldeploy.engines.connection import connect
-    from mldeploy.images.foundation import found
     from mldeploy.packaging import pythons, requirements, serving_wheel
-    from mldeploy.packaging.environments import locked
     from mldeploy.packaging.locking import Question
 
     definition = environment.definition() if environment is not None else EnvironmentDefinition()
-    foundation = found(connect(), definition, report=report, offline=offline)
     if definition.python.user_managed_dependencies:
         wanted = requirements.Wanted(requirements=tuple(besides))
     else:
         wanted = requirements.from_definition(definition, besides, image=True)
-    for notice in wanted.notices:
+    foundation, conda = _below(definition, wanted, locks, offline=offline, refresh=refresh, report=report)
+    notices = (*wanted.notices, *(conda.notices if conda else ()))
+    for notice in notices:
         report(Notice(notice))
-    conda = _conda_lock(wanted, foundation, locks, offline=offline, refresh=refresh, report=report)
-    draft = ImageEnvironment(foundation, "", "", wanted.notices, wanted.options, conda)
-    present = (*foundation.present, *(conda.present if conda else ()))
+    draft = ImageEnvironment(foundation, "", "", notices, wanted.options, conda)
     question = Question(
         wanted,
         pythons.Python(draft.python, pythons.own()),
         f"linux-{foundation.platform}",
-        present,
+        (*foundation.present, *(conda.present if conda else ())),
         foundation.platform,
     )
-    lock = locked(question, locks, offline=offline, refresh=refresh, report=report)
+    lock, sources = _lock(question, locks, offline=offline, refresh=refresh, report=report)
     decides = (
         _LAYOUT,
         foundation.image.id,
+        *(layer.diff_id for layer in foundation.layers),
         draft.interpreter,
         lock,
         conda.text if conda else "",
         serving_wheel.serving_wheel().sha256,
     )
-    digest = hashlib.sha256("\0".join(decides).encode()).hexdigest()
-    return ImageEnvironment(foundation, lock, digest, wanted.notices, wanted.options, conda)
+    return replace(draft, lock=lock, digest=hashlib.sha256("\0".join(decides).encode()).hexdigest(), sources=sources)
+
+
+def _below(
+    definition: EnvironmentDefinition, wanted: Wanted, locks: Locks, *, offline: bool, refresh: bool, report: Report
+) -> tuple[Foundation, CondaLock | None]:
+    """The foundation with the Python that was asked for, unless conda brings it."""
+    from mldeploy.engines.connection import connect
+    from mldeploy.images.foundation import found
+
+    client = connect()
+    asked = None if wanted.conda else wanted.python
+    foundation = found(client, definition, asked=asked, report=report, offline=offline, refresh=refresh)
+    conda = _conda_lock(wanted, foundation, locks, offline=offline, refresh=refresh, report=report)
+    if conda and wanted.python and not conda.python:
+        foundation = found(client, definition, asked=wanted.python, report=report, offline=offline)
+    return foundation, conda
+
+
+def _lock(question: Question, locks: Locks, *, offline: bool, refresh: bool, report: Report) -> tuple[str, bool]:
+    """The lock: wheels alone where that is possible, else with source distributions, which is said too."""
+    from mldeploy.packaging.environments import known, locked
+
+    with_sources = replace(question, sources=True)
+    if refresh or not known(with_sources, locks):
+        try:
+            return locked(question, locks, offline=offline, refresh=refresh, report=report), False
+        except EnvironmentException as error:
+            no_wheels = error
+        try:
+            return locked(with_sources, locks, offline=offline, refresh=refresh, report=report), True
+        except EnvironmentException as error:
+            error.reason = f"{no_wheels.reason}\n{error.reason}"
+            raise
+    return locked(with_sources, locks, offline=offline, refresh=False, report=report), True
 
 
 def _conda_lock(

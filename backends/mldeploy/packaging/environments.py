@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from mldeploy.environment import Environment
 
-__all__ = ["Locks", "NeedsImage", "ResolvedEnvironment", "install", "installed", "locked", "resolve"]
+__all__ = ["Locks", "NeedsImage", "ResolvedEnvironment", "install", "installed", "known", "locked", "resolve"]
 
 
 class Locks(Protocol):
@@ -168,6 +168,16 @@ def _question(
     return locking.Question(wanted, python, pythons.machine()), ()
 
 
+def known(question: locking.Question, locks: Locks) -> bool:
+    """Tells whether a question was answered earlier.
+
+    Args:
+        question: What to resolve.
+        locks: The workspace's locks.
+    """
+    return locks.get(question.key) is not None or _cached(question.key).exists()
+
+
 def locked(question: locking.Question, locks: Locks, *, offline: bool, refresh: bool, report: Report) -> str:
     """The lock that answers a question: the workspace's, the cache's, or a new one.
 
@@ -183,7 +193,7 @@ def locked(question: locking.Question, locks: Locks, *, offline: bool, refresh: 
     """
     key = question.key
     kept = None if refresh else locks.get(key)
-    cached = cache_root() / "locks" / f"{key}.txt"
+    cached = _cached(key)
     if kept is None:
         with alone(cached, report):
             if refresh or not cached.exists():
@@ -192,6 +202,10 @@ def locked(question: locking.Question, locks: Locks, *, offline: bool, refresh: 
             kept = cached.read_text(encoding="utf-8")
         locks.put(key, kept)
     return kept
+
+
+def _cached(key: str) -> Path:
+    return cache_root() / "locks" / f"{key}.txt"
 
 
 def _answer(question: locking.Question, *, offline: bool, refresh: bool) -> str:

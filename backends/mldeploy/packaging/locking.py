@@ -38,7 +38,8 @@ class Question:
         machine: Operating system and processor.
         present: `NAME==VERSION` of what the interpreter has already and keeps.
         platform: Where it is to be installed, as uv names it (`x86_64-manylinux_2_36`), if that is not this machine:
-            then only wheels will do, and the interpreter may be of another version.
+            the interpreter may be of another version then.
+        sources: For another platform, whether source distributions will do where there is no wheel.
     """
 
     wanted: Wanted
@@ -46,6 +47,7 @@ class Question:
     machine: str
     present: tuple[str, ...] = ()
     platform: str = ""
+    sources: bool = False
 
     @property
     def elsewhere(self) -> tuple[str, ...]:
@@ -55,7 +57,7 @@ class Question:
         return (
             *("--python-version", self.python.version),
             *("--python-platform", self.platform),
-            *("--only-binary", ":all:"),
+            *(() if self.sources else ("--only-binary", ":all:")),
         )
 
     @property
@@ -73,6 +75,7 @@ class Question:
             self.wanted.options,
             self.wanted.filled,
             self.present,
+            *(["sources"] if self.sources else []),
             wheel.requires,
             [hashlib.sha256(path.read_bytes()).hexdigest() for path in local_files(self.wanted)],
         ]
