@@ -315,15 +315,17 @@ class Environment:
         workspace: Workspace,
         image_build_compute: str | None = None,
         *,
+        engine: str = "auto",
         refresh: bool = False,
         offline: bool = False,
         report: Report = silent,
     ) -> EnvironmentBuild:
-        """Resolve the environment and install it in the cache, as a deployment would.
+        """Resolve the environment and install it in the cache, or make its image, as a deployment would.
 
         Args:
             workspace: Where its lock is kept.
             image_build_compute: Must be None: it is built on this machine.
+            engine: `process`, `docker`, or `auto`, which is Docker where a process will not do.
             refresh: Resolve anew, so that unpinned packages move to their newest versions.
             offline: Contact nobody.
             report: Told of each step.
@@ -332,7 +334,8 @@ class Environment:
             What was built; it is done when this returns.
 
         Raises:
-            EnvironmentException: It does not resolve or install, or needs an image.
+            EnvironmentException: It does not resolve or install.
+            EngineException: It needs Docker, and there is none.
         """
         from mldeploy.packaging.building import build
 
@@ -342,7 +345,7 @@ class Environment:
                 where=f"image_build_compute: {image_build_compute}",
                 hint="leave image_build_compute out",
             )
-        return build(self, workspace.store.locks, refresh=refresh, offline=offline, report=report)
+        return build(self, workspace.store.locks, engine=engine, refresh=refresh, offline=offline, report=report)
 
     def save_to_directory(self, path: str | Path, overwrite: bool = False) -> None:
         """Write the environment as v1 did: `azureml_environment.json`, and `conda_dependencies.yml` beside it.

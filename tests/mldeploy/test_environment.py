@@ -300,7 +300,7 @@ def test_build_installs_it(ws: Workspace) -> None:
     environment.python.conda_dependencies = None
     built = environment.build(ws)
     assert built.wait_for_completion(show_output=True).status == "Succeeded"
-    assert built.python.exists()
+    assert Path(built.place).exists()
     assert environment.build(ws, offline=True).resolved == built.resolved
     with pytest.raises(EnvironmentException, match="on this machine"):
         environment.build(ws, image_build_compute="cluster")

@@ -8,6 +8,7 @@ from mldeploy.events import Report, silent
 from mldeploy.images.environment import APP_ROOT, HOME, USER, layers
 from mldeploy.images.files import model_layers, source_layer
 from mldeploy.images.image import Image
+from mldeploy.images.loading import load
 from mldeploy.images.resolving import PREFIX, ImageEnvironment
 
 if TYPE_CHECKING:
@@ -45,6 +46,30 @@ def environment_image(
     base = environment.foundation.image
     own = layers(client, environment, offline=offline, report=report)
     return Image(base, own, _settings(environment, "mldeploy_serving"))
+
+
+def bring_environment(
+    client: DockerClient, environment: ImageEnvironment, *, offline: bool = False, report: Report = silent
+) -> tuple[Image, str]:
+    """Make an environment's image and bring it to the engine, unless it is there.
+
+    Args:
+        client: The engine.
+        environment: What `images.resolving.resolve` gave.
+        offline: Use only what is in uv's cache.
+        report: Told of each step.
+
+    Returns:
+        The image and its tag, which is for people to read: a container is started by the image's id.
+
+    Raises:
+        EnvironmentException: A package cannot be had, or the disk is full.
+        EngineException: The engine does not answer, or does not take it.
+    """
+    image = environment_image(client, environment, offline=offline, report=report)
+    tag = f"mldeploy/environment:{environment.digest[:12]}"
+    load(client, image, tag, report)
+    return image, tag
 
 
 def package_image(

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mldeploy.events import Report, silent
+from mldeploy.errors import NeedsImage
+from mldeploy.events import Notice, Report, silent
 from mldeploy.packaging import environments
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from mldeploy.environment import Environment
+    from mldeploy.images.resolving import ImageEnvironment
 
 
 @dataclass(frozen=True)
@@ -20,11 +20,11 @@ class EnvironmentBuild:
 
     Args:
         resolved: Every package decided; `resolved.lock` can be exported and committed.
-        python: The path of its Python.
+        place: The path of its Python, or the name of its image.
     """
 
-    resolved: environments.ResolvedEnvironment
-    python: Path
+    resolved: environments.ResolvedEnvironment | ImageEnvironment
+    place: str
 
     @property
     def status(self) -> str:
@@ -44,15 +44,17 @@ def build(
     environment: Environment | None,
     locks: environments.Locks,
     *,
+    engine: str = "auto",
     refresh: bool = False,
     offline: bool = False,
     report: Report = silent,
 ) -> EnvironmentBuild:
-    """Resolve an environment and install it.
+    """Resolve an environment, and install it or make its image.
 
     Args:
         environment: What to build; None is the serving stack only.
         locks: The workspace's locks.
+        engine: What services will run on: `process`, `docker`, or `auto`, which is Docker where a process will not do.
         refresh: Resolve anew.
         offline: Contact nobody.
         report: Told of each step.
@@ -61,7 +63,22 @@ def build(
         What was built.
 
     Raises:
-        EnvironmentException: It does not resolve or install, or needs an image.
+        EnvironmentException: It does not resolve or install; `NeedsImage` where a process was asked for in vain.
+        EngineException: Docker is needed, and there is none.
     """
-    resolved = environments.resolve(environment, locks, offline=offline, refresh=refresh, report=report)
-    return EnvironmentBuild(resolved, environments.install(resolved, offline=offline, report=report))
+    if engine != "docker":
+        try:
+            resolved = environments.resolve(environment, locks, offline=offline, refresh=refresh, report=report)
+            python = environments.install(resolved, offline=offline, report=report)
+            return EnvironmentBuild(resolved, str(python))
+        except NeedsImage as need:
+            if engine == "process":
+                raise
+            report(Notice(f"Docker runs its services: {need.message}"))
+    from mldeploy.engines.connection import connect
+    from mldeploy.images.assemble import bring_environment
+    from mldeploy.images.resolving import resolve
+
+    for_image = resolve(environment, locks, offline=offline, refresh=refresh, report=report)
+    _, tag = bring_environment(connect(), for_image, offline=offline, report=report)
+    return EnvironmentBuild(for_image, tag)

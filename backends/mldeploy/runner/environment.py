@@ -111,7 +111,7 @@ def download(
 )
 @click.option("--refresh", is_flag=True, help="Decide every package anew; the only way in which a lock changes.")
 @click.option("--lock-file", type=FILE, help="Write the lock there: requirements with hashes.")
-@setting_flags("offline")
+@setting_flags("engine", "offline")
 @click.pass_context
 def build(
     ctx: click.Context,
@@ -122,9 +122,10 @@ def build(
     ic: Path | None,
     refresh: bool,
     lock_file: Path | None,
+    engine: str | None,
     offline: bool | None,
 ) -> dict[str, Any]:
-    """Resolve and install an environment before a deployment asks for it.
+    """Resolve and install an environment, or make its image, before a deployment asks for it.
 
     Without a name, folder or --ic: the serving stack only, as for a deployment without an environment.
     """
@@ -132,16 +133,23 @@ def build(
 
     call: Call = ctx.obj
     workspace = call.workspace()
-    offline = settings({"offline": offline}, call.where.path)["offline"]
+    chosen = settings({"engine": engine, "offline": offline}, call.where.path)
     wanted = _wanted(ctx, workspace, word or flag, version, directory, ic)
-    built = build_environment(wanted, workspace.store.locks, refresh=refresh, offline=offline, report=call.report)
+    built = build_environment(
+        wanted,
+        workspace.store.locks,
+        engine=chosen["engine"],
+        refresh=refresh,
+        offline=chosen["offline"],
+        report=call.report,
+    )
     if lock_file is not None:
         lock_file.write_text(built.resolved.lock, encoding="utf-8")
     return {
         "name": None if wanted is None else wanted.name,
         "python": built.resolved.python,
         "digest": built.resolved.digest,
-        "path": str(built.python),
+        "path": built.place,
         "packages": [line.split()[0] for line in built.resolved.lock.splitlines() if "==" in line and line[0] != " "],
     }
 
