@@ -6,6 +6,7 @@ first: where no engine is, that is known before the SDK is imported.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -13,6 +14,8 @@ import os
 import shutil
 import socket
 import sys
+import traceback
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
 PATIENCE = 10  # seconds for an engine to say who it is
 TIMEOUT = 300  # seconds without a byte: an engine that unpacks a big layer is silent for long
 _DEFAULT = "/var/run/docker.sock"
+_PODMAN = "/run/podman/podman.sock"
+_OLDEST = "1.24"  # that the SDK speaks
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 _INSTALL = "install one: docs.docker.com/engine/install"
 
@@ -56,6 +61,8 @@ class Endpoint:
     def shown(self) -> str:
         """The URL without a name and password."""
         parts = urlsplit(self.url)
+        if not parts.netloc:
+            return self.url
         return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
@@ -223,7 +230,7 @@ def _sockets() -> Iterator[str]:
         yield str(Path.home() / ".docker" / place)
     if runtime:
         yield f"{runtime}/podman/podman.sock"
-    yield "/run/podman/podman.sock"
+    yield _PODMAN
 
 
 def _failure(path: str) -> int | None:
@@ -249,25 +256,40 @@ def _client(place: Endpoint) -> DockerClient:
             pair = (str(folder / "cert.pem"), str(folder / "key.pem"))
             authority = str(folder / "ca.pem") if place.verify else None
             tls = TLSConfig(client_cert=pair, ca_cert=authority, verify=place.verify)
-        client = docker.DockerClient(
-            base_url=place.url, tls=tls, timeout=PATIENCE, use_ssh_client=place.url.startswith("ssh://")
-        )
-    except (errors.DockerException, requests.RequestException, OSError, ValueError) as error:
+        settings: dict[str, Any] = {"base_url": place.url, "tls": tls, "use_ssh_client": place.url.startswith("ssh://")}
+        # not the SDK's "auto", which asks before anything can be set
+        first = docker.DockerClient(version=_OLDEST, timeout=PATIENCE, **settings)
+        with contextlib.closing(_direct(first, place)):
+            version = str(first.version(api_version=False)["ApiVersion"])
+        client = docker.DockerClient(version=version, timeout=TIMEOUT, **settings)
+    except (errors.DockerException, requests.RequestException, OSError, ValueError, KeyError, TypeError) as error:
         raise EngineException(
             "no Docker engine answers",
             where=f"{place.shown} ({place.origin})" if place.origin else place.shown,
             reason=_innermost(error).replace(place.url, place.shown),
             hint="pip install 'docker[ssh]'" if "paramiko" in str(error) else _otherwise(place.origin),
         ) from None
-    client.api.timeout = TIMEOUT
+    return _direct(client, place)
+
+
+def _direct(client: DockerClient, place: Endpoint) -> DockerClient:
+    """With certificates of its own, the ones that the environment names are not the ones to check it against.
+
+    requests would take `REQUESTS_CA_BUNDLE` in the place of the session's.
+    """
+    client.api.trust_env = place.certificates is None
     return client
 
 
 def _innermost(error: BaseException) -> str:
     """The first cause, in its own words: the SDK wraps it three times."""
-    while isinstance(inner := error.__cause__ or error.__context__, BaseException):
-        error = inner
-    return (os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)).strip()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # the SDK forgets to close a socket that did not connect
+        traceback.clear_frames(error.__traceback__)
+        while isinstance(inner := error.__cause__ or error.__context__, BaseException):
+            error = inner
+            traceback.clear_frames(error.__traceback__)
+    return (getattr(error, "strerror", None) or str(error) or type(error).__name__).strip()
 
 
 def _config_folder() -> Path:
