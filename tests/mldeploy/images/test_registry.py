@@ -5,14 +5,17 @@ from __future__ import annotations
 import base64
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -192,8 +195,8 @@ def _wait(connection: socket.socket) -> None:
 
 
 @contextmanager
-def _listening(answer: Callable[[socket.socket], None]) -> Iterator[str]:
-    """A server on a loopback port that answers each connection in one way."""
+def _listening(answer: Callable[[socket.socket], None], path: Path | None = None) -> Iterator[str]:
+    """A server on a loopback port, or a socket's path, that answers each connection in one way."""
     threads: list[threading.Thread] = []
     connections: list[socket.socket] = []
 
@@ -209,12 +212,12 @@ def _listening(answer: Callable[[socket.socket], None]) -> Iterator[str]:
                 threads.append(threading.Thread(target=one, args=(connection,)))
                 threads[-1].start()
 
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+    family, place = (socket.AF_UNIX, str(path)) if path else (socket.AF_INET, ("127.0.0.1", 0))
+    with socket.create_server(place, family=family) as listener:
         accepting = threading.Thread(target=run)
         accepting.start()
         try:
-            yield f"127.0.0.1:{port}"
+            yield str(path) if path else f"127.0.0.1:{listener.getsockname()[1]}"
         finally:
             listener.shutdown(socket.SHUT_RDWR)
             accepting.join()
@@ -408,3 +411,116 @@ def test_a_push_that_is_interrupted_ends_at_the_engine_too(
         push(client, larger_image, f"{address}/app:1", report=report)
     assert registry.status("app/manifests/1") == 404
     assert len(client.images.get(larger_image).tags) == 1
+
+
+# In a network of the engine's own: an engine without a bridge removes the one that it finds in its network.
+STRICT_ENGINE = """
+set -e
+ip link set lo up
+mount --bind "$1/hosts" /etc/hosts
+mount --bind "$1/etc" /etc/docker
+"$2" -c 'import asyncio, sys
+
+async def copy(reader, writer):
+    while block := await reader.read(65536):
+        writer.write(block)
+        await writer.drain()
+    writer.close()
+
+async def pass_on(reader, writer):
+    there, back = await asyncio.open_unix_connection(sys.argv[1])
+    await asyncio.gather(copy(reader, back), copy(there, writer), return_exceptions=True)
+
+async def main():
+    async with await asyncio.start_server(pass_on, "::1", 5000) as server:
+        await server.serve_forever()
+
+asyncio.run(main())' "$1/registry" &
+exec dockerd --host "unix://$1/s" --data-root "$1/data" --exec-root "$1/exec" --pidfile "$1/pid" \\
+    --config-file "$1/daemon.json" --storage-driver vfs --bridge none --iptables=false --ip-forward=false
+"""
+
+
+@dataclass(frozen=True)
+class Strict:
+    """A second engine, to which `registry.test` is ::1: no address of 127.0.0.0/8, where it would trust anybody.
+
+    Args:
+        client: It.
+        folder: Has all that is its own; `etc` is what `/etc/docker` is to it.
+    """
+
+    client: DockerClient
+    folder: Path
+    address = "registry.test:5000"
+
+    @contextmanager
+    def way_to(self, registry: Any) -> Iterator[str]:
+        """The registry under the name that this engine knows."""
+        with _listening(Way(registry.address), self.folder / "registry"):
+            yield self.address
+
+    def trusts(self, authority: trustme.CA, file: str) -> None:
+        """Lay a certificate where the engine looks for it."""
+        place = self.folder / "etc" / Path(file).relative_to("/etc/docker")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        authority.cert_pem.write_to_path(place)
+
+
+@pytest.fixture
+def strict(client: DockerClient, image: str) -> Iterator[Strict]:
+    """An engine of the test's own, in namespaces of its own, that has the small image too."""
+    from docker import DockerClient
+
+    if os.geteuid() or not all(map(shutil.which, ("dockerd", "unshare", "ip"))) or not Path("/etc/docker").is_dir():
+        _lacking("a second engine needs root, dockerd, unshare and ip")
+    with tempfile.TemporaryDirectory(prefix="mldeploy-tests-") as short:  # a socket's path has 107 bytes at most
+        folder = Path(short)
+        (folder / "etc").mkdir()
+        (folder / "hosts").write_text("127.0.0.1 localhost\n::1 registry.test\n")
+        (folder / "daemon.json").write_text("{}")
+        apart = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
+        command = [*apart, "sh", "-c", STRICT_ENGINE, "sh", short, sys.executable]
+        with (folder / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
+            try:
+                _eventually(lambda: (folder / "s").exists() or process.poll() is not None)
+                if process.poll() is not None:
+                    _lacking((folder / "log").read_text()[-500:])
+                engine = DockerClient(f"unix://{folder}/s")
+                _eventually(engine.ping)
+                engine.images.load(b"".join(client.images.get(image).save(named=True)))
+                yield Strict(engine, folder)
+                engine.close()
+            finally:
+                process.kill()
+
+
+def _lacking(why: str) -> None:
+    (pytest.fail if "docker" in os.environ.get("MLDEPLOY_REQUIRE", "").split(",") else pytest.skip)(why)
+
+
+def test_a_certificate_that_nobody_vouches_for(strict: Strict, start_registry: Any, image: str) -> None:
+    authority = trustme.CA()
+    registry = start_registry(authority=authority, names=("registry.test",))
+    with strict.way_to(registry) as address:
+        with pytest.raises(EngineException) as raised:
+            push(strict.client, image, f"{address}/app:1")
+        assert raised.value.message.endswith("the registry's certificate is not one that the engine trusts")
+        assert "x509" in raised.value.reason
+        strict.trusts(authority, raised.value.hint.rpartition(" ")[2])  # what the hint says is what helps
+        assert push(strict.client, image, f"{address}/app:1")
+
+
+def test_a_certificate_of_another_name(strict: Strict, start_registry: Any, image: str) -> None:
+    authority = trustme.CA()
+    strict.trusts(authority, f"/etc/docker/certs.d/{strict.address}/ca.crt")
+    with strict.way_to(start_registry(authority=authority)) as address:
+        with pytest.raises(EngineException, match="certificate is not one that the engine trusts") as raised:
+            push(strict.client, image, f"{address}/app:1")
+        assert "registry.test" in raised.value.reason.partition("x509")[2]
+
+
+def test_a_registry_without_tls_that_is_not_this_machines(strict: Strict, registry: Any) -> None:
+    with strict.way_to(registry) as address, pytest.raises(EngineException, match="speaks HTTP") as raised:
+        pull(strict.client, f"{address}/app:1")
+    assert "insecure-registries" in raised.value.hint
