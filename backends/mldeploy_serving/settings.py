@@ -35,6 +35,7 @@ class Settings:
         worker_preload: `init()` is called once, and workers are forked after it.
         health_port: A second port, which answers the same; None has none.
         debug_port: Where debugpy waits for a debugger before the script is imported; None does not.
+        debug_host: The address that it listens on.
         contract: `compatible`, `strict` or `v1`: what is answered to requests that do not fit.
         nan_as_null: NaN and Infinity in an answer become `null`.
         service_name: Title of the swagger documents.
@@ -56,6 +57,7 @@ class Settings:
     worker_preload: bool = False
     health_port: int | None = None
     debug_port: int | None = None
+    debug_host: str = "127.0.0.1"
     contract: str = "compatible"
     nan_as_null: bool = False
     service_name: str = "ML service"
@@ -92,6 +94,7 @@ class Settings:
             worker_preload=_switch(said, "WORKER_PRELOAD", False),
             health_port=_port(said, "HEALTH_PORT", 5000) if _switch(said, "SEPERATE_HEALTH_ENDPOINT", False) else None,
             debug_port=_port(said, "AZUREML_DEBUG_PORT", None),
+            debug_host=said.get("MLDEPLOY_DEBUG_HOST") or cls.debug_host,
             contract=_choice(said, "MLDEPLOY_CONTRACT", ("compatible", "strict", "v1")),
             nan_as_null=_choice(said, "MLDEPLOY_NAN", ("bare", "null")) == "null",
             service_name=said.get("SERVICE_NAME", cls.service_name),

@@ -91,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
         help="origins, with commas between them, that browsers may call from [AML_CORS_ORIGINS]",
     )
     add("--debug-port", "--debug_port", type=_port, help="wait there for a debugger, by debugpy [AZUREML_DEBUG_PORT]")
+    add("--debug-host", help="address where the debugger is waited for [MLDEPLOY_DEBUG_HOST, else 127.0.0.1]")
     add("--reload", action="store_true", help="load the script again when it, or a Python file beside it, changes")
     add("--log-file", type=Path, help="the workers' stdout and stderr go there; 10 MB, then FILE.1 to FILE.3")
     add("--exit-file", type=Path, help="how the service ended is written there, as JSON")
@@ -169,6 +170,7 @@ def variables_of(options: argparse.Namespace) -> dict[str, str]:
         "WORKER_COUNT": options.worker_count,
         "HEALTH_PORT": options.health_port,
         "AZUREML_DEBUG_PORT": options.debug_port,
+        "MLDEPLOY_DEBUG_HOST": options.debug_host,
     }
     variables.update({name: str(value) for name, value in said.items() if value is not None})
     return variables

@@ -61,7 +61,7 @@ def _work(channel: Channel, init_timeout: float) -> None:
     _catch_signals(channel, init_timeout)
     forks.keep_apart(channel.socket.fileno())
     if settings.debug_port:
-        _wait_for_debugger(settings.debug_port)
+        _wait_for_debugger(settings.debug_host, settings.debug_port)
     entry = script.load(settings)
     script.start(entry)
     _catch_signals(channel, init_timeout)  # whatever init() has done to them
@@ -98,16 +98,16 @@ def _catch_signals(channel: Channel, init_timeout: float) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGALRM, signal.SIGTERM, signal.SIGINT))
 
 
-def _wait_for_debugger(port: int) -> None:
+def _wait_for_debugger(host: str, port: int) -> None:
     try:
         import debugpy  # type: ignore[import-not-found, unused-ignore]
     except ImportError:
         raise StartError("AZUREML_DEBUG_PORT needs debugpy in the service's environment: pip install debugpy") from None
     try:
-        debugpy.listen(("127.0.0.1", port))
+        debugpy.listen((host, port))
     except RuntimeError as error:
-        raise StartError(f"debugpy cannot listen on port {port}: {error}") from error
-    LOGGER.info("Waiting for a debugger on 127.0.0.1:%d", port)
+        raise StartError(f"debugpy cannot listen on {host}:{port}: {error}") from error
+    LOGGER.info("Waiting for a debugger on %s:%d", host, port)
     debugpy.wait_for_client()
 
 
