@@ -98,6 +98,20 @@ def package_image(
     environment = package.environment
     assert isinstance(environment, ImageEnvironment)
     below = environment_image(client, environment, offline=offline, report=report)
+    return serving_image(below, package, serving, labels).with_layers(*model_layers(package), source_layer(package))
+
+
+def serving_image(
+    below: Image, package: Package, serving: ServingSettings, labels: Mapping[str, str] | None = None
+) -> Image:
+    """An environment's image with the settings of a package's, and without its files.
+
+    Args:
+        below: The environment's.
+        package: The package.
+        serving: How the scoring server behaves.
+        labels: Further labels of the image.
+    """
     variables = package.server_variables(APP_ROOT, serving)
     ours = {
         "mldeploy.kind": "package",
@@ -105,8 +119,6 @@ def package_image(
         "mldeploy.models": ",".join(package.model_ids),
     }
     return below.with_layers(
-        *model_layers(package),
-        source_layer(package),
         Env=[f"{name}={value}" for name, value in variables.items()],
         Cmd=command(serving.module),
         Labels={**ours, **(labels or {})},
