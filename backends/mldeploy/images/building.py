@@ -101,7 +101,9 @@ def build(
         answers = _messages(client, context, parameters, seconds)
         # closed whatever happens, Ctrl-C too: then the engine stops
         with closing(answers), _journal() as journal, run.limited():
-            return run.follow(answers, journal)
+            image = run.follow(answers, journal)
+            _settle(journal, image, sum(step.word == "FROM" for step in run.steps))
+            return image
 
 
 def allowed(timeout: float | None) -> float:
@@ -151,7 +153,7 @@ class _Run:
         self, client: DockerClient, steps: list[Instruction], report: Report, seconds: float, where: str
     ) -> None:
         self._client = client
-        self._steps = steps
+        self.steps = steps
         self._report = report
         self._seconds = seconds
         self._where = where
@@ -270,12 +272,12 @@ class _Run:
     def _place(self, said: str = "") -> str:
         """Where it stopped, by line; of a Dockerfile that cannot be read, the line that the engine means."""
         line = 0
-        if 0 < self._number <= len(self._steps):  # the engine adds one step of its own for the labels
-            line = self._steps[self._number - 1].line
+        if 0 < self._number <= len(self.steps):  # the engine adds one step of its own for the labels
+            line = self.steps[self._number - 1].line
         elif match := _LINE.search(said):
             line = int(match[1])
         elif match := _WORD.match(said):
-            alike = [step.line for step in self._steps if step.word == match[1]]
+            alike = [step.line for step in self.steps if step.word == match[1]]
             line = alike[0] if len(alike) == 1 else 0
         return f"{self._where}, line {line}" if line else self._where
 
@@ -362,20 +364,27 @@ def _journals() -> Path:
 
 @contextmanager
 def _journal() -> Iterator[IO[str]]:
-    """A list of what the steps of this build made, kept until the build is done."""
+    """A list of what the steps of this build made; an empty one is not kept."""
     from mldeploy.packaging import explain
 
     path = _journals() / f"{uuid4().hex}.images"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("w", encoding="utf-8")
+        file = path.open("w+", encoding="utf-8")
     except OSError as error:
         raise explain.disk(error, path) from None
     try:
         with file:
             yield file
-    except BaseException:
+    finally:
         if not path.stat().st_size:
             path.unlink()
-        raise
-    path.unlink()
+
+
+def _settle(journal: IO[str], image: str, stages: int) -> None:
+    """Forget what is below the image or is the image; what is neither was made by a stage before the last."""
+    journal.seek(0)
+    made = journal.read().split() if stages > 1 else []
+    journal.seek(0)
+    journal.truncate()
+    journal.writelines(f"{one}\n" for one in made if not image.removeprefix("sha256:").startswith(one))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,8 @@ from mldeploy.errors import EnvironmentException
 
 if TYPE_CHECKING:
     from docker import DockerClient
+
+    from mldeploy.images.layer import Layer
 
 _FOLDER = ".mldeploy-bytecode"
 _SECONDS = 600
@@ -40,7 +42,13 @@ def place(module: str, python: str) -> str:
     return str(path.parent / "__pycache__" / f"{path.stem}.cpython-{python.replace('.', '')}.pyc")
 
 
-def compiled(client: DockerClient, image: str, interpreter: str, sources: Mapping[str, Path]) -> dict[str, bytes]:
+def compiled(
+    client: DockerClient,
+    image: str,
+    interpreter: str,
+    sources: Mapping[str, Path],
+    below: Sequence[Layer] = (),
+) -> dict[str, bytes]:
     """Compile modules in a container that has no network and no capabilities.
 
     Args:
@@ -48,6 +56,7 @@ def compiled(client: DockerClient, image: str, interpreter: str, sources: Mappin
         image: Of the container.
         interpreter: Its Python.
         sources: For each module's path in the image (without a leading slash), the file that has it.
+        below: Layers to put on the image first, such as the interpreter's.
 
     Returns:
         For the path of each bytecode file, its content; nothing for what is no Python of this version.
@@ -69,6 +78,9 @@ def compiled(client: DockerClient, image: str, interpreter: str, sources: Mappin
         ),
     )["Id"]
     try:
+        for layer in below:
+            with layer.path.open("rb") as archive:
+                client.api.put_archive(container, "/", archive)
         client.api.put_archive(container, "/", _packed(sources))
         client.api.start(container)
         code = client.api.wait(container, timeout=_SECONDS)["StatusCode"]

@@ -251,6 +251,16 @@ def test_what_failed_builds_leave_is_swept(client: DockerClient, base: BaseImage
     assert client.api.inspect_image(base.id)["RepoTags"]
 
 
+def test_what_earlier_stages_leave_is_swept(client: DockerClient, base: BaseImage, build: Build) -> None:
+    marker = uuid4().hex
+    text = f"FROM {base.reference} AS a\nRUN echo {marker} > /a\nFROM {base.reference}\nCOPY --from=a /a /a\n"
+    image = build(text)
+    assert len(_steps(client, marker)) == 1
+    building.sweep(client)
+    assert _steps(client, marker) == []
+    assert client.api.inspect_image(image)
+
+
 def test_an_engine_that_breaks_off(tmp_path: Path) -> None:
     import docker
 
@@ -329,9 +339,7 @@ def test_images_that_a_dockerfile_stands_on() -> None:
 
 
 def _running(client: DockerClient, marker: str) -> list[str]:
-    return [
-        one.id or "" for one in client.containers.list(all=True) if marker in json.dumps(one.attrs.get("Config", {}))
-    ]
+    return [one["Id"] for one in client.api.containers(all=True) if marker in one["Command"]]
 
 
 def _wait_until_nothing_runs(client: DockerClient, marker: str) -> None:

@@ -1,0 +1,254 @@
+"""What an environment stands on: our base, an image of the user's, or one built from the user's Dockerfile.
+
+Contract: `docker` and `python` of v1's environment (`baseImage`, `baseImageRegistry`, `baseDockerfile`,
+`userManagedDependencies`, `interpreterPath`). `inferencingStackVersion` changes nothing: the scoring server is
+installed in every image.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from mldeploy.config.environment import is_stock_image
+from mldeploy.engines.connection import asking
+from mldeploy.errors import EnvironmentException
+from mldeploy.events import Report, Step, silent
+from mldeploy.images import base, building, dockerfile, interpreters
+from mldeploy.images.base import BaseImage
+from mldeploy.images.probing import Seen, python_in
+from mldeploy.packaging.alone import alone
+from mldeploy.store.places import cache_root
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+    from mldeploy.config.environment import EnvironmentDefinition, RegistryDefinition
+    from mldeploy.images.layer import Layer
+
+REPOSITORY = "mldeploy/foundation"
+KIND = "foundation"
+
+_TEXT = "mldeploy.dockerfile"
+_DOCKERFILE = "docker.baseDockerfile"
+_OURS = Seen(base.PYTHON, base.INTERPRETER, "glibc 2.36", "x86_64", (), ())
+# those of uv's `--python-platform`
+_GLIBC_MINORS = (17, 28, *range(31, 41))
+
+
+@dataclass(frozen=True)
+class Foundation:
+    """An image with a Python that a service can run on.
+
+    Args:
+        image: The image.
+        python: The minor version, `3.11`.
+        interpreter: Its path in the image.
+        platform: Which wheels fit, in uv's words: `x86_64-manylinux_2_36`.
+        present: `NAME==VERSION` of what a user-managed interpreter has.
+        site_packages: Its folders of packages.
+        layers: What has to be put on the image for that interpreter to be there.
+    """
+
+    image: BaseImage
+    python: str
+    interpreter: str
+    platform: str
+    present: tuple[str, ...] = ()
+    site_packages: tuple[str, ...] = ()
+    layers: tuple[Layer, ...] = ()
+
+
+def found(
+    client: DockerClient,
+    definition: EnvironmentDefinition,
+    *,
+    asked: str | None = None,
+    report: Report = silent,
+    offline: bool = False,
+    refresh: bool = False,
+) -> Foundation:
+    """Find, pull or build what an environment stands on, and the Python in it.
+
+    Args:
+        client: The engine.
+        definition: The environment.
+        asked: The Python that the environment asks for: a version (`3.10`, `3.10.18`) or a PEP 440 range; None
+            where nobody asks, or conda brings one. A user-managed interpreter is taken whatever is asked.
+        report: Told of each step, and of what a build prints.
+        offline: Pull nothing.
+        refresh: Pull and build anew what is there.
+
+    Returns:
+        The same for the same definition, as long as the images that it names are the same.
+
+    Raises:
+        EnvironmentException: The image cannot be had or built, is for another machine, or has no Python that a
+            service runs on.
+        EngineException: The engine does not answer, or the registry refuses.
+    """
+    image, where = _image(client, definition, report, offline=offline, refresh=refresh)
+    _check_machine(client, image, where)
+    if definition.python.user_managed_dependencies:
+        seen = python_in(client, image, where, managed=definition.python.interpreter_path)
+        return replace(_founded(image, seen, where), present=seen.present, site_packages=seen.site_packages)
+    own = _own(client, image, where, interpreters.exactly(asked))
+    foundation = _founded(image, own, where)
+    if asked is None or interpreters.allows(asked, own.version):
+        return foundation
+    other = interpreters.interpreter(
+        client,
+        image.id,
+        asked,
+        foundation.platform,
+        own=own.version,
+        offline=offline,
+        refresh=refresh,
+        report=report,
+    )
+    return replace(foundation, python=other.version, interpreter=other.path, layers=(other.layer,))
+
+
+def _own(client: DockerClient, image: BaseImage, where: str, minor: str) -> Seen:
+    """The Python that is in an image; of our own base it is known."""
+    if image.reference == base.reference() and image.architecture == "amd64":
+        return _OURS
+    return python_in(client, image, where, minor=minor)
+
+
+def _founded(image: BaseImage, seen: Seen, where: str) -> Foundation:
+    return Foundation(image, seen.version, seen.interpreter, _platform(seen, where))
+
+
+def _image(
+    client: DockerClient, definition: EnvironmentDefinition, report: Report, *, offline: bool, refresh: bool
+) -> tuple[BaseImage, str]:
+    """The image, and what it is called in errors."""
+    docker = definition.docker
+    if docker.base_dockerfile:
+        image = _built(client, docker.base_dockerfile, docker.base_image_registry, report, offline, refresh)
+        return image, _DOCKERFILE
+    if docker.base_image and not _is_ours(docker.base_image):
+        name = _name(docker.base_image, docker.base_image_registry)
+        return _had(client, name, docker.base_image_registry, report, offline, refresh), f"docker.baseImage: {name}"
+    return base.base(client, report=report, offline=offline), base.reference()
+
+
+def _is_ours(image: str) -> bool:
+    return is_stock_image(image) or image == base.reference()
+
+
+def _name(image: str, registry: RegistryDefinition | None) -> str:
+    """The image's full name: v1 took it with the registry's address, and without it."""
+    address = (registry.address or "").removeprefix("https://").strip("/") if registry else ""
+    return image if not address or image.startswith(f"{address}/") else f"{address}/{image}"
+
+
+def _had(
+    client: DockerClient,
+    name: str,
+    registry: RegistryDefinition | None,
+    report: Report,
+    offline: bool,
+    refresh: bool,
+) -> BaseImage:
+    """An image that is on the engine, or pulled."""
+    from mldeploy.images.registry import Credentials, pull
+
+    present = base.inspect(client, name)
+    if present is not None and (offline or not refresh):
+        return present
+    if offline:
+        raise EnvironmentException(
+            f"the image {name} is not on the engine, and offline it cannot be pulled",
+            where=name,
+            hint=f"docker pull {name}, once, with a network",
+        )
+    known = Credentials(registry.username, registry.password or "") if registry and registry.username else None
+    pulled = base.inspect(client, pull(client, name, known=known, report=report))
+    if pulled is None:
+        raise EnvironmentException(f"the image {name} was pulled, and is gone again", where=name, hint="try once more")
+    return replace(pulled, reference=name)
+
+
+def _built(
+    client: DockerClient,
+    text: str,
+    registry: RegistryDefinition | None,
+    report: Report,
+    offline: bool,
+    refresh: bool,
+) -> BaseImage:
+    """The image of a Dockerfile, built unless the same one was built on the same images."""
+    ids: dict[str, str] = {}
+    names: dict[str, str] = {}
+    for name in dockerfile.bases(text):
+        if _is_ours(name):
+            below = base.base(client, report=report, offline=offline)
+        else:
+            below = _had(client, name, _of(registry, name), report, offline, refresh)
+        _check_machine(client, below, f"{_DOCKERFILE}: FROM {name}")
+        names[name], ids[name] = below.reference, below.id
+    key = hashlib.sha256("\0".join((text, *(f"{name}={ids[name]}" for name in sorted(ids)))).encode()).hexdigest()
+    if not refresh and (image := _labelled(client, key)):
+        return image
+    with alone(cache_root() / "foundations" / f"{key}.build", report, "the same image"):
+        if not refresh and (image := _labelled(client, key)):
+            return image
+        report(Step("image", f"building the image of {_DOCKERFILE}"))
+        tag = f"{REPOSITORY}:{key[:12]}"
+        building.build(
+            client,
+            dockerfile.with_bases(text, lambda name: names.get(name, name)),
+            tag=tag,
+            labels={base.KIND: KIND, _TEXT: key},
+            report=report,
+            where=_DOCKERFILE,
+            fresh=refresh,
+        )
+        image = _labelled(client, key)
+    if image is None:
+        raise EnvironmentException("the image was built, and is gone again", where=_DOCKERFILE, hint="try once more")
+    return image
+
+
+def _of(registry: RegistryDefinition | None, image: str) -> RegistryDefinition | None:
+    """Credentials go to the registry that they are for, and to no other."""
+    address = (registry.address or "").removeprefix("https://").strip("/") if registry else ""
+    return registry if address and image.startswith(f"{address}/") else None
+
+
+def _labelled(client: DockerClient, key: str) -> BaseImage | None:
+    """The image that was built from a Dockerfile; a tag could be anybody's."""
+    images = asking(client.api.images, filters={"label": [f"{_TEXT}={key}", f"{base.KIND}={KIND}"]})
+    newest = sorted(images, key=lambda one: int(one.get("Created", 0)))
+    image = base.inspect(client, newest[-1]["Id"]) if newest else None
+    return replace(image, reference=f"{REPOSITORY}:{key[:12]}") if image else None
+
+
+def _check_machine(client: DockerClient, image: BaseImage, where: str) -> None:
+    if image.reference == base.reference():
+        return  # it was made on this engine
+    here = str(asking(client.version).get("Arch", ""))
+    if image.os != "linux" or image.architecture != here:
+        raise EnvironmentException(
+            f"the image {image.reference} is for {image.os}/{image.architecture}, and the engine runs linux/{here}",
+            where=where,
+            hint=f"docker pull --platform linux/{here} {image.reference}; or an image that is made for both",
+        )
+
+
+def _platform(seen: Seen, where: str) -> str:
+    """The newest platform of uv's whose wheels run on an image's C library."""
+    version = seen.libc.removeprefix("glibc ").split(".")
+    minor = int(version[1]) if seen.libc.startswith("glibc 2.") and version[1].isdigit() else 0
+    fitting = [one for one in _GLIBC_MINORS if one <= minor]
+    if not fitting:
+        raise EnvironmentException(
+            "the image's C library is not glibc 2.17 or newer: packages have no wheels for it",
+            where=where,
+            reason=f"{seen.interpreter} says {seen.libc or 'that it is another one (musl, as Alpine has)'}",
+            hint="an image on Debian, Ubuntu or another distribution with glibc, such as python:3.11-slim",
+        )
+    return f"{seen.machine}-manylinux_2_{fitting[-1]}"
