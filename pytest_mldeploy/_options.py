@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from mldeploy.config import settings
 from mldeploy.config.project import project_file
-from mldeploy.config.settings import SETTINGS, Setting, parse, said
+from mldeploy.config.settings import Setting, parse, said
 from mldeploy.config.words import nearest
 from mldeploy.errors import ConfigException, UserErrorException
 from mldeploy.targets import BUILT, TARGETS
@@ -18,6 +19,7 @@ from mldeploy.targets import BUILT, TARGETS
 if TYPE_CHECKING:
     from mldeploy.config.harness import ServingSettings
 
+SETTINGS = {name: setting for name, setting in settings.SETTINGS.items() if setting.plugin}
 _THROWAWAY = "one that is thrown away after the run"
 PLATFORMS = ("linux", "darwin")
 Said = Mapping[str, Any]  # settings by name, as some file or mark says them

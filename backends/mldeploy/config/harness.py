@@ -187,6 +187,7 @@ class HarnessConfig(_TomlSection):
         workspace: The workspace by name.
         timeout: Seconds a deployment may take.
         offline: Whether package indexes are never asked.
+        registry: Where images of packages are pushed.
         serving: How the scoring server answers.
         services: The services (`[[service]]`).
     """
@@ -196,6 +197,7 @@ class HarnessConfig(_TomlSection):
     workspace: str | None = None
     timeout: float | None = Field(default=None, gt=0)
     offline: bool | None = None
+    registry: str | None = None
     serving: ServingSettings = Field(default_factory=ServingSettings)
     services: list[ServiceSection] = Field(default_factory=list, alias="service")
 

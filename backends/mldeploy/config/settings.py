@@ -27,8 +27,8 @@ class Setting:
         default: What holds when nobody says anything.
         help: One sentence for `--help` and the docs.
         choices: The values it may have; empty where anything goes.
-        later: Those of the choices that the next version brings; refused until then.
         serving: Whether its key stands under `[serving]`, as what changes a service's answers does.
+        plugin: Whether tests have a use for it, so that pytest gets a flag for it.
     """
 
     name: str
@@ -36,8 +36,8 @@ class Setting:
     default: Any
     help: str
     choices: tuple[str, ...] = ()
-    later: tuple[str, ...] = ()
     serving: bool = False
+    plugin: bool = True
 
     @property
     def variable(self) -> str:
@@ -60,11 +60,13 @@ SETTINGS: dict[str, Setting] = {
             "auto",
             "What runs a service on this machine; auto is process unless the package needs an image.",
             choices=("auto", "process", "docker"),
-            later=("docker",),
         ),
         Setting("workspace", "text", "", "The workspace by name; without it, see the guide on workspaces."),
         Setting("timeout", "number", 300.0, "Seconds a deployment may take until it is healthy."),
         Setting("offline", "switch", False, "Never ask a package index; use what is cached."),
+        Setting(
+            "registry", "text", "", "Where images of packages are pushed: a host, and the path there.", plugin=False
+        ),
         Setting(
             "contract",
             "text",
@@ -210,11 +212,6 @@ def parse(setting: Setting, value: Any, where: str) -> Any:
     if setting.choices and parsed not in setting.choices:
         known = ", ".join(setting.choices)
         raise ConfigException(f"'{setting.name}' expected one of {known}, found {value!r}", where=where)
-    if parsed in setting.later:
-        now = " or ".join(repr(choice) for choice in setting.choices if choice not in setting.later)
-        raise ConfigException(
-            f"'{setting.name}' is {parsed!r}, which comes with the next version; for now: {now}", where=where
-        )
     return parsed
 
 

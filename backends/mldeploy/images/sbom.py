@@ -21,6 +21,7 @@ from mldeploy.packaging import serving_wheel
 if TYPE_CHECKING:
     from cyclonedx.model import HashType
     from cyclonedx.model.component import Component
+    from packageurl import PackageURL
 
     from mldeploy.images.resolving import ImageEnvironment
 
@@ -94,36 +95,41 @@ def _pinned(lock: str) -> Iterator[Component]:
         except InvalidRequirement:  # an empty line, a comment, an option
             continue
         version = next((each.version for each in pin.specifier if each.operator in {"==", "==="}), None)
-        yield _library("pypi", canonicalize_name(pin.name), version, _HASH.findall(f"--hash={rest}"), url=pin.url)
+        yield _pypi(canonicalize_name(pin.name), version, _HASH.findall(f"--hash={rest}"), pin.url)
 
 
 def _server() -> Component:
     wheel = serving_wheel.serving_wheel()
     name, version, _, _ = parse_wheel_filename(wheel.path.name)
-    return _library("pypi", str(name), str(version), [f"sha256:{wheel.sha256}"])
+    return _pypi(str(name), str(version), [f"sha256:{wheel.sha256}"])
 
 
 def _conda(environment: ImageEnvironment) -> Iterator[Component]:
-    for record in environment.conda.records if environment.conda else ():
-        where = {"build": record.build, "channel": record.channel, "subdir": record.subdir}
-        yield _library("conda", record.name, record.version, [f"sha256:{record.sha256}"], **where)
-
-
-def _library(kind: str, name: str, version: str | None, hashes: Iterable[str], **more: str | None) -> Component:
-    """A package, by its package URL (github.com/package-url/purl-spec)."""
-    from cyclonedx.model.component import Component, ComponentType
     from packageurl import PackageURL
 
-    url = more.pop("url", None)
-    said = {key: value for key, value in {**more, "download_url": url}.items() if value}
-    purl = PackageURL(kind, None, name, version, said)
+    for record in environment.conda.records if environment.conda else ():
+        yield _library(PackageURL.from_string(record.purl), [f"sha256:{record.sha256}"], record.license)
+
+
+def _pypi(name: str, version: str | None, hashes: Iterable[str], url: str | None = None) -> Component:
+    """A distribution of Python's; with its URL where it is of no index (github.com/package-url/purl-spec)."""
+    from packageurl import PackageURL
+
+    return _library(PackageURL("pypi", None, name, version, {"download_url": url} if url else None), hashes)
+
+
+def _library(purl: PackageURL, hashes: Iterable[str], license_name: str = "") -> Component:
+    from cyclonedx.model.component import Component, ComponentType
+    from cyclonedx.model.license import DisjunctiveLicense
+
     return Component(
         type=ComponentType.LIBRARY,
-        name=name,
-        version=version,
+        name=purl.name,
+        version=purl.version,
         purl=purl,
         bom_ref=purl.to_string(),
         hashes=_hashes(hashes),
+        licenses=[DisjunctiveLicense(name=license_name)] if license_name else None,
     )
 
 
