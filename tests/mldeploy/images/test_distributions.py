@@ -79,7 +79,8 @@ def test_every_file_has_its_place_in_the_image(found: dict[str, Distribution]) -
         "opt/mldeploy/env/bin/tool.py",
         "opt/mldeploy/env/share/greeting/text",
     }
-    assert (found["greeting"].version, found["greeting"].requires) == ("1.0", {"base-thing", "absent"})
+    assert found["greeting"].version == "1.0"
+    assert found["greeting"].requires == {"base-thing", "absent"}
 
 
 def test_commands_find_the_images_python_and_not_this_machines(found: dict[str, Distribution]) -> None:

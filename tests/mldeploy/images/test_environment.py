@@ -137,17 +137,16 @@ def test_the_history_says_which_layer_is_what(client: DockerClient, resolved: Re
 
 def test_a_requirement_for_another_python_is_refused_by_name(resolved: Resolve) -> None:
     with pytest.raises(EnvironmentException, match="cannot be resolved") as caught:
-        resolved("numpy==1.19.5")
-    assert "numpy" in caught.value.reason
+        resolved("tensorflow==2.3.0")  # wheels for Python 3.5 to 3.8, and no source
+    assert "tensorflow==2.3.0" in caught.value.reason
+    assert "cp38" in caught.value.reason
 
 
 def test_a_wheel_with_a_wrong_hash_is_refused_and_leaves_nothing(
     client: DockerClient, resolved: Resolve, own_cache: Path
 ) -> None:
     environment = resolved("six==1.16.0")
-    wrong = environment.lock.replace(environment.lock.split("sha256:")[1][:8], "00000000")
-    only = "\n".join(line for line in wrong.splitlines() if "six" in line or "00000000" in line)
-    broken = ImageEnvironment(environment.foundation, only.rstrip(" \\") + "\n", "0" * 64)
+    broken = ImageEnvironment(environment.foundation, f"six==1.16.0 --hash=sha256:{'0' * 64}\n", "0" * 64)
     with pytest.raises(EnvironmentException) as caught:
         layers(client, broken, report=lambda event: None)
     assert "six" in caught.value.reason
