@@ -139,7 +139,8 @@ class Deployments:
     def _key(self, order: Order) -> str:
         """Equal for two orders that the same service fills; the timeout does not count."""
         made = deployment.packed(self.workspace, order)
-        parts = (made.digest, order.configuration.to_dict(), order.serving.to_dict(), order.engine)
+        docker = order.docker.to_dict() if order.docker else {}
+        parts = (made.digest, order.configuration.to_dict(), order.serving.to_dict(), order.engine, docker)
         return json.dumps([order.configuration.compute_type, *parts], sort_keys=True)
 
     def _deploy(self, asker: Asker, wanted: Wanted, order: Order) -> Webservice:

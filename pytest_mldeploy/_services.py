@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mldeploy.errors import AzureMLException, NeedsImage
+from mldeploy.errors import AzureMLException, EngineException, NeedsImage
 from mldeploy.targets.capabilities import CAPABILITIES
 from pytest_mldeploy import _report
 from pytest_mldeploy._options import OPTIONS, Said
@@ -56,6 +56,29 @@ def check_workspace(config: pytest.Config) -> None:
             raise pytest.UsageError(str(error)) from None
 
 
+def check_engine(config: pytest.Config) -> None:
+    """See that Docker answers if it is asked for.
+
+    Raises:
+        pytest.UsageError: It does not; says in one line what is missing and what to type.
+    """
+    options = config.stash[OPTIONS]
+    if options.value("engine", file=options.file.get("engine")) == "docker" and (missing := _no_docker()):
+        raise pytest.UsageError(f"the engine 'docker' is asked for, and {missing}")
+
+
+def _no_docker() -> str:
+    """Why Docker cannot be had, and what to type, in one line; empty where it answers."""
+    from mldeploy.engines.connection import connect
+
+    try:
+        connect()
+    except EngineException as error:
+        where = f" at {error.where}" if error.where else ""
+        return f"{error.message}{where}" + (f"; next: {error.hint}" if error.hint else "")
+    return ""
+
+
 def close(config: pytest.Config) -> None:
     """Delete everything that was deployed; what could not be is kept for the summary."""
     made = config.stash.get(_DEPLOYMENTS, None)
@@ -97,13 +120,19 @@ def _given(item: pytest.Item, give: Callable[[Asker], Webservice], target: str, 
 
     try:
         service = give(Asker(item, target, file))
-    except NeedsImage as error:
-        _needs("docker", str(error))
     except AzureMLException as error:
+        if isinstance(error, NeedsImage | EngineException) and _does_without_docker(item, file):
+            _needs("docker", str(error))
         _report.mend(error)
         raise error.with_traceback(None) from None
     _report.taken(item, service)
     return service
+
+
+def _does_without_docker(item: pytest.Item, file: Said) -> bool:
+    """Whether a run is content without Docker: nobody asked for it, and it is not there or a process is wanted."""
+    engine = item.config.stash[OPTIONS].value("engine", file=file.get("engine"))
+    return engine == "process" or (engine == "auto" and bool(_no_docker()))
 
 
 def _needs(tool: str, why: str) -> None:

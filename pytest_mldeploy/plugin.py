@@ -79,6 +79,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if ours:
             _options.check_platform()
             _services.check_workspace(config)
+            _services.check_engine(config)
     except pytest.UsageError as error:
         _workers.refuse(config, items, str(error))
         return

@@ -273,8 +273,8 @@ def test_a_target_that_is_not_built_says_so(workspace: Workspace, script: Path) 
 
     with pytest.raises(ComputeTargetException, match="cannot deploy to AKS"):
         deployed(workspace, script, deployment_config=AksWebservice.deploy_configuration(cpu_cores=1))
-    with pytest.raises(UserErrorException, match="the engine 'docker' cannot be had"):
-        deployed(workspace, script, engine="docker")
+    with pytest.raises(UserErrorException, match="'podman' is no engine"):
+        deployed(workspace, script, engine="podman")
 
 
 @pytest.mark.parametrize("stage", ["package", "start"])

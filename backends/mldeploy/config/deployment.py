@@ -40,6 +40,8 @@ class Key:
 
 Positive = Annotated[int, Field(ge=1)]
 Amount = Annotated[float, Field(gt=0)]
+Cores = Annotated[float, Field(ge=0.01)]  # the least that Docker gives a container
+Memory = Annotated[float, Field(ge=0.006)]
 
 _NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _SERVICE_NAME = re.compile(r"(?=.{3,32}\Z)[a-z]([-a-z0-9]*[a-z0-9])?")
@@ -86,6 +88,11 @@ class DeploymentConfiguration(Section):
     def missing_files(self) -> Iterator[tuple[Way, str]]:
         """Yields every file that is named but does not exist."""
         yield from ()
+
+    @property
+    def needs_docker(self) -> str | None:
+        """Why this needs the Docker engine on this machine, in words that follow "because"; None if it does not."""
+        return None
 
     @classmethod
     def problems(cls: type[C], values: dict[str, Any]) -> tuple[C | None, list[Problem]]:
@@ -149,13 +156,25 @@ class DeploymentConfiguration(Section):
 
 
 class LocalWebserviceDeploymentConfiguration(DeploymentConfiguration):
-    """`computeType: local`: a service on this machine."""
+    """`computeType: local`: a service on this machine.
+
+    The limits are ours: v1 had none here. They are the most that a container gets, not what is kept free for it.
+    """
 
     compute_type = "LOCAL"
 
     unset_by_zero = ("port",)
 
     port: Annotated[int | None, Field(ge=1, le=65535), Key("port")] = None
+    cpu_cores: Annotated[Cores | None, Key("containerResourceRequirements.cpu")] = None
+    memory_gb: Annotated[Memory | None, Key("containerResourceRequirements.memoryInGB")] = None
+
+    @property
+    def needs_docker(self) -> str | None:
+        """Only a container can be held to a limit."""
+        limits = {name: getattr(self, name) for name in ("cpu_cores", "memory_gb")}
+        asked = [f"{self.ways()[name][-1]}: {value:g}" for name, value in limits.items() if value is not None]
+        return f"it has limits (containerResourceRequirements.{', '.join(asked)})" if asked else None
 
 
 class _RemoteConfiguration(DeploymentConfiguration):

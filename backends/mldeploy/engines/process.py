@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import http.client
 import json
 import os
 import platform
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -25,12 +23,10 @@ from pathlib import Path
 
 import psutil
 
-from mldeploy.errors import WebserviceException
+from mldeploy.engines.loopback import health, listen
 
-LOOPBACK = "127.0.0.1"
 STOP_GRACE_S = 5.0
 _LOOK_AGAIN_S = 0.01
-_PATIENCE_S = 2.0
 
 # A container would start with nothing of the shell's environment; a process needs these to run at all, to reach
 # a proxy or certificate store as other programs here do, and to keep the machine's limits on numeric libraries.
@@ -145,7 +141,7 @@ def elsewhere(running: Running) -> bool:
 def observe(running: Running) -> Observation:
     """Look at a program. What does not answer `GET /` within two seconds counts as not answering."""
     if _alive(running):
-        return Observation(True, _health(running.port), None, "")
+        return Observation(True, health(running.port), None, "")
     try:
         ended = json.loads(_exit_file(Path(running.folder)).read_text())
     except (OSError, ValueError):
@@ -196,30 +192,6 @@ def _exit_file(folder: Path) -> Path:
     return folder / "exit.json"
 
 
-def listen(port: int | None) -> socket.socket:
-    """A socket that listens on a loopback port, to be handed to a server as `--fd`.
-
-    Args:
-        port: The port; None lets the system choose one.
-
-    Raises:
-        WebserviceException: The port is taken or not allowed.
-    """
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((LOOPBACK, port or 0))
-        listener.listen(1024)
-    except OSError as error:
-        listener.close()
-        raise WebserviceException(
-            f"port {port} cannot be listened on: {error.strerror}",
-            where=f"{LOOPBACK}:{port}",
-            hint="leave out 'port' and a free one is chosen, or end what listens there",
-        ) from error
-    return listener
-
-
 def _environment(program: Program) -> dict[str, str]:
     passed_on = {
         name: value
@@ -266,14 +238,3 @@ def _gone(pid: int, seconds: float) -> bool:
     except psutil.NoSuchProcess:
         pass
     return True
-
-
-def _health(port: int) -> int | None:
-    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=_PATIENCE_S)
-    try:
-        connection.request("GET", "/")
-        return connection.getresponse().status
-    except (OSError, http.client.HTTPException):
-        return None
-    finally:
-        connection.close()

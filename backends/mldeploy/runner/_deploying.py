@@ -43,12 +43,12 @@ class Flag:
 
 LOCAL_FLAGS = (
     Flag("--po --port", "port", int, "The port to listen on.  [default: a free one]"),
+    Flag("--cc --cpu-cores", "cpu_cores", float, "Most CPU cores; local needs Docker for it."),
+    Flag("--gb --memory-gb", "memory_gb", float, "Most memory in GB; local needs Docker for it."),
     Flag("--tm --scoring-timeout-ms", "scoring_timeout_ms", int, "Longest scoring, in ms.  [default: 3600000]"),
 )
 LATER_FLAGS = (
-    Flag("--cc --cpu-cores", "cpu_cores", float, "ACI, AKS: CPU cores."),
     Flag("--ccl --cpu-cores-limit", "cpu_cores_limit", float, "AKS: most CPU cores."),
-    Flag("--gb --memory-gb", "memory_gb", float, "ACI, AKS: memory in GB."),
     Flag("--gbl --memory-gb-limit", "memory_gb_limit", float, "AKS: most memory in GB."),
     Flag("--gc --gpu-cores", "gpu_cores", int, "AKS: GPUs."),
     Flag("--ae --auth-enabled", "auth_enabled", bool, "ACI, AKS: keys guard the service."),

@@ -29,9 +29,7 @@ def _flag(name: str) -> Any:
     flag = f"--{name.replace('_', '-')}"
     if setting.kind == "switch":
         return click.option(flag, is_flag=True, default=None, help=setting.help)
-    choices = (
-        f"  [{', '.join(each for each in setting.choices if each not in setting.later)}]" if setting.choices else ""
-    )
+    choices = f"  [{', '.join(setting.choices)}]" if setting.choices else ""
     shown = f"{setting.help}{choices}  [default: {setting.default}]"
     return click.option(flag, metavar="N" if setting.kind == "whole" else name.upper(), help=shown)
 

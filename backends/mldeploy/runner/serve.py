@@ -137,7 +137,7 @@ def _described(call: Call, ic: Path | None, entry_script: str | None, **more: An
 
 def _listen(port: int) -> socket.socket:
     """The socket, here and not in the server: a taken port is told before an environment is made."""
-    from mldeploy.engines.process import listen
+    from mldeploy.engines.loopback import listen
 
     try:
         return listen(port)
@@ -148,7 +148,7 @@ def _listen(port: int) -> socket.socket:
 
 
 def _free_port(taken: int) -> str:
-    from mldeploy.engines.process import listen
+    from mldeploy.engines.loopback import listen
 
     for port in range(taken + 1, min(taken + _PORTS_TRIED, 65535)):
         try:

@@ -9,18 +9,23 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     from mldeploy.config.deployment import DeploymentConfiguration
+    from mldeploy.config.environment import DockerDefinition
     from mldeploy.config.harness import ServingSettings
     from mldeploy.events import Report
     from mldeploy.packaging.package import Package
     from mldeploy.targets.capabilities import Capability
 
 State = Literal["Transitioning", "Unhealthy", "Unschedulable", "Failed", "Healthy"]
+UNREACHABLE = "EngineUnreachable"  # the code of an error that says nothing of the service: nobody can look at it
 Handle = Mapping[str, Any]  # what a target needs to find its deployment again; JSON, kept in the service's record
 
 
 @dataclass(frozen=True)
 class Deployment:
-    """One order to a target: this package, under this name, so configured; `timeout` in seconds until Healthy."""
+    """One order to a target: this package, under this name, so configured; `timeout` in seconds until Healthy.
+
+    `keep_environment` runs it in the environment of what it replaces, whatever became of the requirements since.
+    """
 
     service: str
     workspace: str
@@ -30,6 +35,8 @@ class Deployment:
     folder: Path  # this machine's, for what the deployment keeps here
     timeout: float
     offline: bool
+    docker: DockerDefinition | None = None  # what the environment asks of a container
+    keep_environment: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,7 @@ class Target(Protocol):
     compute_type: str
     capabilities: frozenset[Capability]
 
+    def check(self, engine: str, docker: DockerDefinition | None, configuration: DeploymentConfiguration) -> None: ...
     def deploy(self, deployment: Deployment, report: Report) -> Handle: ...
     def update(self, handle: Handle, deployment: Deployment, report: Report) -> Handle: ...
     def describe(self, handle: Handle) -> Description: ...

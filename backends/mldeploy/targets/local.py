@@ -1,128 +1,179 @@
-"""The local target: a package on this machine's process engine.
+"""The local target: a package on this machine, as a process or as a container.
 
-The Docker engine joins it with the issue on images; until then a package that needs an image is refused when its
-environment is resolved.
+Which of the two follows from what the package's environment was made for; what is deployed already is found by the
+engine that its handle names. (Handles without one are older, and mean a process.)
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
-import shutil
-import uuid
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from mldeploy.config.settings import SETTINGS
 from mldeploy.engines import process
-from mldeploy.engines.process import Observation, Program, Running
-from mldeploy.errors import WebserviceException
-from mldeploy.events import Report, Step
+from mldeploy.errors import EngineException, UserErrorException, WebserviceException
+from mldeploy.events import Report
+from mldeploy.targets import _local_process
 from mldeploy.targets._protocol import Deployment, Description, Handle
 
 if TYPE_CHECKING:
+    from mldeploy.config.deployment import DeploymentConfiguration
+    from mldeploy.config.environment import DockerDefinition
     from mldeploy.targets.capabilities import Capability
 
-_HTTP_OK = 200
-_FAILED_TO_START = 3  # the server's exit code when script or init() fails (C §4.1)
+Start = Callable[[int | None], Handle]
+"""Starts what is prepared, on a port; None chooses one."""
 
 
 class LocalTarget:
-    """Deploys to this machine; the handle is a `Running` as a mapping."""
+    """Deploys to this machine; the handle's `engine` says what runs it, the rest is that engine's."""
 
     name = "local"
     compute_type = "Local"
     capabilities: frozenset[Capability] = frozenset({"reload"})
+
+    def check(self, engine: str, docker: DockerDefinition | None, configuration: DeploymentConfiguration) -> None:
+        """See that what is asked of an engine can be had, before anything is made.
+
+        Args:
+            engine: `process`, `docker` or `auto`.
+            docker: What the environment asks of a container.
+            configuration: The deployment's.
+
+        Raises:
+            UserErrorException: It cannot; says what can.
+            EngineException: There is no Docker, and it was asked for.
+        """
+        if engine not in (known := SETTINGS["engine"].choices):
+            raise UserErrorException(f"'{engine}' is no engine", hint=f"one of {', '.join(known)}")
+        needs = engine == "docker" or configuration.needs_docker or (docker and docker.arguments)
+        if engine != "process" and (needs or (docker and docker.shm_size)):
+            containers = _engine("docker")
+            options = containers.asked(docker, configuration)
+            if needs:
+                containers.check(options)
 
     def deploy(self, deployment: Deployment, report: Report) -> Handle:
         """Lay the package out in a folder of its own and start it.
 
         Raises:
             EnvironmentException: The environment cannot be installed.
+            EngineException: There is no Docker, and the package needs it.
             WebserviceException: The port is taken.
         """
-        with _laid_out(deployment, report) as program:
-            report(Step("start", f"Starting {deployment.service}"))
-            return asdict(process.start(program, _port(deployment)))
+        port = _port(deployment)
+        with _engine_for(deployment).prepared(deployment, port, report, {}) as start:
+            return _handle(start(port))
 
     def update(self, handle: Handle, deployment: Deployment, report: Report) -> Handle:
         """Start the new one on the old one's port, which is stopped when nearly all that can fail is done.
 
-        Only where another port is asked for are both there for a moment.
+        Only where another port is asked for are both there for a moment. Where the new one does not start after all,
+        a container that was stopped for it is started again.
         """
-        old = Running(**handle)
-        with _laid_out(deployment, report) as program:
-            report(Step("start", f"Starting {deployment.service}"))
-            asked = _port(deployment)
-            if asked in {None, old.port}:
-                process.stop(old)
+        old, asked = _engine_of(handle), _port(deployment)
+        with _engine_for(deployment).prepared(deployment, asked or handle["port"], report, handle) as start:
+            if asked not in {None, handle["port"]}:
+                return _handle(start(asked))
+            old.stop(handle)
             try:
-                return asdict(process.start(program, asked or old.port))
-            except WebserviceException:
-                if asked:
-                    raise
-                # nobody asked for the port, and somebody has taken it since the old one ended
-                return asdict(process.start(program, None))
+                try:
+                    return _handle(start(asked or handle["port"]))
+                except WebserviceException:
+                    if asked:
+                        raise
+                    # nobody asked for the port, and somebody has taken it since the old one ended
+                    return _handle(start(None))
+            except BaseException:
+                with contextlib.suppress(EngineException, WebserviceException):
+                    old.resume(handle)
+                raise
 
     def describe(self, handle: Handle) -> Description:
-        """What the process engine sees now."""
-        running = Running(**handle)
-        if process.elsewhere(running):
-            return Description("Unhealthy", None, None, _out_of_sight(running))
-        seen = process.observe(running)
-        base = f"http://localhost:{running.port}"
-        error = None if seen.alive else _error(seen)
-        return Description(_state(seen), f"{base}/score", f"{base}/swagger.json", error)
+        """What the engine sees now."""
+        seen: Description = _engine_of(handle).describe(handle)
+        return seen
 
     def logs(self, handle: Handle, num_lines: int) -> str:
         """The last `num_lines` lines the server and the script wrote."""
-        return process.logs(Path(handle["folder"]), num_lines)
+        return str(_engine_of(handle).logs(handle, num_lines))
 
     def delete(self, handle: Handle) -> None:
-        """Stop it and remove its folder."""
-        running = Running(**handle)
-        process.stop(running)
-        shutil.rmtree(running.folder, ignore_errors=True)
+        """Stop it and remove it with its folder.
+
+        Raises:
+            EngineException: Its engine does not answer; nothing is forgotten.
+        """
+        _engine_of(handle).delete(handle)
 
     def sweep(self, folder: Path, keep: Handle) -> None:
-        """End and remove every instance in a service's folder but one, whoever started them."""
+        """End and remove every instance of a service but one, whoever started them.
+
+        A container whose engine does not answer now is left for the next time.
+        """
         kept = Path(keep["folder"]).name if keep else None
+        containers = engine(keep) == "docker"
         for instance in folder.glob("*"):
-            if instance.name != kept:
+            if instance.name == kept:
+                continue
+            if (instance / "container.json").exists():
+                containers = True
+                with contextlib.suppress(EngineException):
+                    _engine("docker").remove(instance)
+            else:
                 process.remove(instance)
+        if containers:
+            with contextlib.suppress(EngineException):
+                _engine("docker").remove_strays(folder, keep)
         with contextlib.suppress(OSError):
             folder.rmdir()
 
 
-@contextlib.contextmanager
-def _laid_out(deployment: Deployment, report: Report) -> Iterator[Program]:
-    """The program in a folder of its own, which is gone again when it could not be started."""
-    from mldeploy.packaging.environments import install
-
-    python = install(deployment.package.environment, offline=deployment.offline, report=report)
-    folder = deployment.folder / uuid.uuid4().hex[:12]
-    try:
-        _lay_out(deployment, folder / "app")
-        variables = _variables(deployment, folder / "app")
-        yield Program(python, folder, variables, deployment.timeout, deployment.serving.module)
-    except BaseException:
-        process.remove(folder)
-        raise
+def engine(handle: Handle) -> str:
+    """What runs a deployment: `process` or `docker`."""
+    return str(handle.get("engine", "process"))
 
 
-def _lay_out(deployment: Deployment, app_root: Path) -> None:
-    try:
-        deployment.package.lay_out(app_root)
-    except OSError as error:
-        raise WebserviceException(
-            f"the files of service {deployment.service} cannot be laid out",
-            where=str(app_root),
-            reason=f"{error.strerror}: {error.filename}" if error.filename else str(error),
-            hint="make room there, or put MLDEPLOY_STORE on a larger disk"
-            if error.errno in {errno.ENOSPC, errno.EDQUOT}
-            else "see that the one can be read and the other written",
-        ) from error
+def remove_image(handle: Handle) -> bool:
+    """Remove the image that a deployment ran, unless another container has it.
+
+    Args:
+        handle: Of a deployment that is deleted.
+
+    Returns:
+        Whether it is gone.
+    """
+    if engine(handle) != "docker":
+        return False
+    from mldeploy.engines import docker
+
+    return docker.remove_image(handle["image"])
+
+
+def _engine_for(deployment: Deployment) -> Any:
+    from mldeploy.packaging.environments import ResolvedEnvironment
+
+    return _engine("process" if isinstance(deployment.package.environment, ResolvedEnvironment) else "docker")
+
+
+def _engine_of(handle: Handle) -> Any:
+    return _engine(engine(handle))
+
+
+def _engine(name: str) -> ModuleType:
+    """The module that speaks to an engine; both have the same functions."""
+    if name == "process":
+        return _local_process
+    from mldeploy.targets import _local_docker
+
+    return _local_docker
+
+
+def _handle(started: Handle) -> Handle:
+    return dict(started)
 
 
 def _port(deployment: Deployment) -> int | None:
@@ -130,59 +181,3 @@ def _port(deployment: Deployment) -> int | None:
 
     assert isinstance(deployment.configuration, LocalWebserviceDeploymentConfiguration)
     return deployment.configuration.port
-
-
-def _variables(deployment: Deployment, app_root: Path) -> dict[str, str]:
-    package = deployment.package
-    variables = {
-        **package.variables,
-        "AML_APP_ROOT": str(app_root),
-        "AZUREML_ENTRY_SCRIPT": package.source.entry_script,
-        "SERVICE_NAME": deployment.service,
-        "WORKSPACE_NAME": deployment.workspace,
-        **deployment.serving.variables(),
-    }
-    if package.source.directory:
-        variables["AZUREML_SOURCE_DIRECTORY"] = package.source.directory
-    if package.model_dir:
-        variables["AZUREML_MODEL_DIR"] = str(app_root / package.model_dir)
-    return variables
-
-
-def _state(seen: Observation) -> Any:
-    if not seen.alive:
-        return "Failed"
-    return "Healthy" if seen.health == _HTTP_OK else "Unhealthy"
-
-
-def _out_of_sight(running: Running) -> dict[str, Any]:
-    return {
-        "code": "LocalDeploymentElsewhere",
-        "statusCode": 400,
-        "message": f"The service runs on the machine {running.host}, which cannot be looked at from here.",
-        "details": [],
-    }
-
-
-def _error(seen: Observation) -> dict[str, Any]:
-    """v1's error object for a container that crashed (C §5.2, observed)."""
-    in_init = seen.exit_code == _FAILED_TO_START
-    message = (
-        "Your container application crashed. This may be caused by errors in your scoring file's init() function."
-        if in_init
-        else f"The service ended ({seen.reason})."
-    )
-    return {
-        "code": "LocalDeploymentFailed",
-        "statusCode": 400,
-        "message": message,
-        "exitCode": seen.exit_code,
-        "details": [
-            {
-                "code": "CrashLoopBackOff" if in_init else "ServiceEnded",
-                "message": f"Error in entry script, {seen.reason}, please run print(service.get_logs()) to get details."
-                if in_init
-                else seen.reason,
-            }
-        ],
-    }

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mldeploy import deployment
-from mldeploy.events import Report, silent
+from mldeploy.events import Notice, Report, Step, silent
+from mldeploy.targets.local import engine, remove_image
 from mldeploy.webservice._orders import labels_of, recorded_order, registered
 from mldeploy.webservice._service import Webservice
 
@@ -29,15 +31,19 @@ class LocalWebservice(Webservice):
     STATE_UNKNOWN = "Unhealthy"
 
     @staticmethod
-    def deploy_configuration(port: int | None = None) -> LocalWebserviceDeploymentConfiguration:
+    def deploy_configuration(
+        port: int | None = None, *, cpu_cores: float | None = None, memory_gb: float | None = None
+    ) -> LocalWebserviceDeploymentConfiguration:
         """What can be asked of the local target.
 
         Args:
             port: 1 to 65535; None lets the system choose a free one.
+            cpu_cores: The most cores the service gets, in fractions too; needs Docker.
+            memory_gb: The most memory it gets, in GB of 2^30 bytes; needs Docker.
         """
         from mldeploy.config.deployment import LocalWebserviceDeploymentConfiguration
 
-        return LocalWebserviceDeploymentConfiguration.of(port=port)
+        return LocalWebserviceDeploymentConfiguration.of(port=port, cpu_cores=cpu_cores, memory_gb=memory_gb)
 
     @property
     def port(self) -> int | None:
@@ -52,7 +58,8 @@ class LocalWebservice(Webservice):
             wait: Until it is Healthy.
             report: Told each step.
         """
-        self._again({}, wait, report)
+        report(Notice("The environment stays as it was deployed: update() takes a changed one"))
+        self._again({"keep_environment": True}, wait, report)
 
     def update(
         self,
@@ -89,11 +96,40 @@ class LocalWebservice(Webservice):
         if wait:
             self.wait_for_deployment(report=report)
 
+    def wait_for_deployment(
+        self, show_output: bool = False, timeout_sec: float | None = None, *, report: Report = silent
+    ) -> None:
+        """Wait until the service is Healthy; see `Webservice.wait_for_deployment`.
+
+        On Docker it tells, and with `show_output` prints, what v1 told (C §5.3).
+        """
+        record, _ = self._look()
+
+        def say(text: str) -> None:
+            report(Step("health", text))
+            if show_output:
+                sys.stdout.write(f"{text}\n")
+
+        container = engine(record.handle) == "docker"
+        if container:
+            say("Checking container health...")
+        super().wait_for_deployment(show_output, timeout_sec, report=report)
+        if container:
+            say(f"Local webservice is running at http://localhost:{self.port}")
+
     def delete(self, delete_cache: bool = True, delete_image: bool = False) -> None:
         """Stop the service and forget it; returns when it is gone.
 
         Args:
-            delete_cache: v1's build cache; environments are shared by services, so it has no effect here.
-            delete_image: v1's image; a process has none, so it has no effect here.
+            delete_cache: v1's build cache. Here services share what is cached, so it has no effect: see
+                `mldeploy images prune`.
+            delete_image: Remove the image of its environment too, unless another container has it. A process has
+                none.
+
+        Raises:
+            EngineException: Docker does not answer: nothing is forgotten.
         """
+        handle = self._look()[0].handle
         super().delete()
+        if delete_image:
+            remove_image(handle)

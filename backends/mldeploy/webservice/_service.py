@@ -18,7 +18,7 @@ from mldeploy.store.drafts import Changes
 from mldeploy.store.filters import Filter, has_all
 from mldeploy.store.services import ServiceRecord, refuse_busy
 from mldeploy.targets import target_for
-from mldeploy.targets._protocol import Description
+from mldeploy.targets._protocol import UNREACHABLE, Description
 
 if TYPE_CHECKING:
     import requests
@@ -210,6 +210,13 @@ class Webservice:
             if seen.state == "Failed":
                 say("\nFailed\n")
                 raise self._failed(record, seen)
+            if seen.error and seen.error["code"] == UNREACHABLE:
+                say("\n")
+                raise WebserviceException(
+                    f"Service {self.name} cannot be waited for",
+                    where=f"service {self.name}",
+                    reason=seen.error["message"],
+                )
             if deadline is not None and time.monotonic() > deadline:
                 say("\nTimedOut\n")
                 raise WebserviceException(

@@ -1,0 +1,520 @@
+"""The Docker engine: a package runs as a container of this machine's Docker, or Podman.
+
+Every container of ours listens on loopback only, has no capabilities and can gain none, holds at most 512 processes,
+has no restart policy (a service that ends is Failed) and a log that is rotated as the process engine's is. It outlives
+the command that deployed it, and is found again by its id, or by its labels where nobody recorded that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import platform
+import tarfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mldeploy.engines._docker_options import GB, Options, options
+from mldeploy.engines.loopback import LOOPBACK, health, listen, refused
+from mldeploy.errors import EngineException, UserErrorException, WebserviceException
+
+__all__ = ["Container", "Mount", "Observation", "Options", "PortTaken", "Running", "options"]
+
+PORT = 5001  # v1's, inside
+PIDS = 512
+UID = 1000  # the user of our images
+STOP_GRACE_S = 5
+EXIT_FILE = "/tmp/mldeploy-exit.json"  # noqa: S108 - the container's
+_LOG = {"max-size": "10m", "max-file": "4"}
+_GONE_S = 20.0
+_LOOK_AGAIN_S = 0.02
+_SAY_AGAIN_S = 0.25
+_TAKEN = ("address already in use", "port is already allocated", "permission denied", "ports are not available")
+
+
+class PortTaken(WebserviceException):
+    """Somebody else has the port."""
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A folder of this machine in a container.
+
+    Args:
+        source: The folder, absolute.
+        target: Where the container has it.
+        read_only: Whether it cannot be written there.
+    """
+
+    source: Path
+    target: str
+    read_only: bool = False
+
+
+@dataclass(frozen=True)
+class Container:
+    """What is to run.
+
+    Args:
+        image: Its id.
+        name: Unique on the engine.
+        command: Program and arguments.
+        labels: What it belongs to; all begin with `mldeploy.`.
+        environment: Variables.
+        mounts: Folders of this machine.
+        user: `UID:GID`; None is the image's.
+        working_dir: None is the image's.
+        options: What was asked for beyond that.
+    """
+
+    image: str
+    name: str
+    command: tuple[str, ...]
+    labels: Mapping[str, str]
+    environment: Mapping[str, str]
+    mounts: tuple[Mount, ...] = ()
+    user: str | None = None
+    working_dir: str | None = None
+    options: Options = field(default_factory=Options)
+
+
+@dataclass(frozen=True)
+class Running:
+    """A container, as it can be found again by another process.
+
+    Args:
+        container: Its id.
+        name: Its name, for a person.
+        port: On this machine's loopback.
+        host: The machine that asked for it.
+        daemon: The engine's own id: another engine does not know the container, which tells nothing about it.
+        memory: The most bytes it may have; None is no limit.
+    """
+
+    container: str
+    name: str
+    port: int
+    host: str
+    daemon: str
+    memory: int | None = None
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What is seen of a container now.
+
+    Args:
+        status: Docker's word: `created`, `running`, `paused`, `restarting`, `removing`, `exited`, `dead`; `gone`
+            where there is none.
+        health: The status of `GET /`; None where nothing answered in time, or it does not run.
+        exit_code: The worker's, or minus its signal, where the server could tell; else the container's.
+        reason: In one line, why it does not run.
+        oom_killed: The kernel ended a process of it for want of memory, since it was started.
+        restarts: How often the engine has started it again.
+        memory: The most bytes it may have; None is no limit.
+    """
+
+    status: str
+    health: int | None = None
+    exit_code: int | None = None
+    reason: str = ""
+    oom_killed: bool = False
+    restarts: int = 0
+    memory: int | None = None
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has processes."""
+        return self.status in {"running", "paused", "restarting"}
+
+
+def check(wanted: Options) -> None:
+    """See that this engine can give what is asked for, before anything is made.
+
+    Raises:
+        UserErrorException: It has no GPU runtime, less cores or memory, or no such network.
+        EngineException: It does not answer.
+    """
+    from docker.errors import APIError
+
+    with _answering() as client:
+        if wanted == Options():
+            return
+        about = client.info()
+        _fits("cores", wanted.cpus, about["NCPU"])
+        _fits("GB of memory", wanted.memory and wanted.memory / GB, about["MemTotal"] / GB)
+        if wanted.gpu and "nvidia" not in about.get("Runtimes", {}) and not _has_cdi(about):
+            raise UserErrorException(
+                "docker.gpuSupport asks for a GPU, and this engine has no runtime for one",
+                where="docker.gpuSupport",
+                reason=f"its runtimes are {', '.join(sorted(about.get('Runtimes', {}))) or 'not told'}",
+                hint="install the NVIDIA Container Toolkit, or set docker.gpuSupport to false",
+            )
+        if wanted.network:
+            try:
+                client.api.inspect_network(wanted.network)
+            except APIError:
+                known = sorted(network["Name"] for network in client.api.networks())
+                raise UserErrorException(
+                    f"the engine has no network {wanted.network!r}",
+                    where="docker.arguments: --network",
+                    reason=f"it has {', '.join(known)}",
+                    hint=f"docker network create {wanted.network}",
+                ) from None
+
+
+def create(container: Container, port: int | None) -> Running:
+    """Make a container that does not run yet; whatever can be wrong with it but the port is told here.
+
+    Args:
+        container: What is to run.
+        port: The loopback port that it will have; None takes one that is free now.
+
+    Raises:
+        PortTaken: The port cannot be had.
+        WebserviceException: The engine refuses it.
+        EngineException: The engine does not answer.
+    """
+    from docker.errors import APIError
+
+    if port is None:
+        with listen(None) as listener:
+            port = int(listener.getsockname()[1])
+    with _answering() as client:
+        daemon = client.info()["ID"]
+        try:
+            made = client.api.create_container(
+                container.image,
+                list(container.command),
+                entrypoint="",
+                name=container.name,
+                user=container.user,
+                working_dir=container.working_dir,
+                hostname=container.options.hostname,
+                environment={**container.options.environment, **container.environment},
+                labels={**container.options.labels, **container.labels},
+                ports=[PORT],
+                host_config=client.api.create_host_config(**_host_config(container, port)),
+                networking_config=_network(client, container.options.network),
+                healthcheck={"test": ["NONE"]},  # it is looked at from here, as it is used from here
+            )
+        except APIError as error:
+            raise _refusal(container.name, error) from error
+    return Running(made["Id"], container.name, port, platform.node(), daemon, container.options.memory)
+
+
+def start(running: Running) -> None:
+    """Start a container, or start it again; it may not answer yet when this returns.
+
+    Raises:
+        PortTaken: Somebody has its port.
+        WebserviceException: The engine cannot start it.
+        EngineException: The engine does not answer.
+    """
+    from docker.errors import APIError
+
+    with _answering() as client:
+        try:
+            client.api.start(running.container)
+        except APIError as error:
+            why = error.explanation or str(error)
+            if any(words in why.lower() for words in _TAKEN):
+                taken = refused(running.port, "Address already in use")
+                raise PortTaken(taken.message, where=taken.where, reason=why, hint=taken.hint) from error
+            raise _refusal(running.name, error) from error
+
+
+def observe(running: Running) -> Observation:
+    """Look at a container.
+
+    Raises:
+        EngineException: The engine does not answer, or it is another one than the container's.
+    """
+    from docker.errors import NotFound
+
+    with _answering() as client:
+        try:
+            seen = client.api.inspect_container(running.container)
+        except NotFound:
+            if client.info()["ID"] != running.daemon:
+                raise EngineException(
+                    f"the container {running.name} is another Docker engine's than the one that answers",
+                    hint="choose the engine that it was deployed to: `docker context use`, or DOCKER_HOST",
+                ) from None
+            return Observation("gone", reason=f"the container {running.name} was removed from outside")
+        state = seen["State"]
+        about: dict[str, Any] = {
+            "oom_killed": bool(state.get("OOMKilled")),
+            "restarts": seen.get("RestartCount", 0),
+            "memory": seen["HostConfig"].get("Memory") or None,
+        }
+        if state["Status"] == "running":
+            return Observation("running", health(running.port), **about)
+        if state["Status"] in {"paused", "restarting"}:
+            return Observation(state["Status"], reason=f"the container {running.name} is {state['Status']}", **about)
+        code, reason = _ended(client, running, state)
+        return Observation(state["Status"], None, code, reason, **about)
+
+
+def logs(running: Running, num_lines: int) -> str:
+    """The last `num_lines` lines of output; nothing of a container that is gone.
+
+    Raises:
+        EngineException: The engine does not answer.
+    """
+    from docker.errors import NotFound
+
+    if num_lines <= 0:
+        return ""
+    with _answering() as client, contextlib.suppress(NotFound):
+        written: bytes = client.api.logs(running.container, tail=num_lines)
+        return written.decode(errors="replace")
+    return ""
+
+
+def stop(running: Running) -> None:
+    """End a container's processes; it stays, and can be started again. One that is gone or ended does not matter.
+
+    Raises:
+        EngineException: The engine does not answer.
+    """
+    from docker.errors import NotFound
+
+    with _answering() as client, contextlib.suppress(NotFound):
+        _end(client, running.container)
+
+
+def remove(container: str) -> None:
+    """End a container and remove it with its writable layer; returns when it is gone.
+
+    Args:
+        container: Its id or name.
+
+    Raises:
+        EngineException: The engine does not answer.
+    """
+    from docker.errors import APIError, NotFound
+
+    with _answering() as client, contextlib.suppress(NotFound):
+        try:
+            _end(client, container)
+            client.api.remove_container(container, v=True, force=True)
+        except NotFound:
+            return
+        except APIError:  # somebody else removes it just now
+            deadline = time.monotonic() + _GONE_S
+            while time.monotonic() < deadline:
+                client.api.inspect_container(container)
+                time.sleep(_LOOK_AGAIN_S)
+            raise
+
+
+def user() -> str:
+    """Who a container has to be, as `UID:GID`, to own what this process owns or gives to user 1000.
+
+    A service never runs as root. A rootless engine's root is this user, and nobody else.
+
+    Raises:
+        EngineException: The engine does not answer.
+    """
+    if os.geteuid() == 0:
+        return f"{UID}:{UID}"
+    with _answering() as client:
+        rootless = any("name=rootless" in option for option in client.info().get("SecurityOptions") or ())
+    return "0:0" if rootless else f"{os.geteuid()}:{os.getegid()}"
+
+
+def instances(labels: Mapping[str, str]) -> dict[str, Mapping[str, str]]:
+    """The labels of all containers, running or not, that have these; by their ids.
+
+    Raises:
+        EngineException: The engine does not answer.
+    """
+    with _answering() as client:
+        wanted = [f"{name}={value}" for name, value in labels.items()]
+        return {found["Id"]: found["Labels"] for found in client.api.containers(all=True, filters={"label": wanted})}
+
+
+def has_image(image: str) -> bool:
+    """Whether the engine has an image.
+
+    Raises:
+        EngineException: The engine does not answer.
+    """
+    from docker.errors import NotFound
+
+    with _answering() as client:
+        try:
+            client.api.inspect_image(image)
+        except NotFound:
+            return False
+        return True
+
+
+def remove_image(image: str) -> bool:
+    """Remove an image and its tags, unless a container is of it.
+
+    Returns:
+        Whether it is gone.
+
+    Raises:
+        EngineException: The engine does not answer.
+    """
+    from docker.errors import APIError, NotFound
+
+    with _answering() as client:
+        if client.api.containers(all=True, filters={"ancestor": image}):
+            return False
+        try:
+            tags = client.api.inspect_image(image)["RepoTags"] or [image]
+            for tag in tags:
+                client.api.remove_image(tag)
+        except NotFound:
+            return True
+        except APIError:  # a container was made of it meanwhile, or another image stands on it
+            return False
+        return True
+
+
+@contextlib.contextmanager
+def _answering() -> Iterator[Any]:
+    """The engine's client (the SDK types half of it); that it stops answering is one kind of error, ours."""
+    import requests
+
+    from mldeploy.engines.connection import asking, connect
+
+    client = connect()
+    try:
+        yield client
+    except requests.RequestException as error:
+        asking(client.ping)  # tells that it is gone, and what starts it
+        raise EngineException("the Docker engine broke off its answer", reason=str(error)) from error
+
+
+def _end(client: Any, container: str) -> None:
+    """End a container's processes: by SIGTERM, so that what is under way is answered, and if need be by SIGKILL.
+
+    `docker stop` sends SIGTERM once. The first process of a container ignores it until it has a handler for it, so
+    one that is just starting would be waited for in vain: here it is sent again until it is heard.
+    """
+    from docker.errors import APIError, NotFound
+
+    now = time.monotonic()
+    deadline, again = now + STOP_GRACE_S, now
+    while _runs(client, container):
+        now = time.monotonic()
+        try:
+            if now > deadline:
+                client.api.stop(container, timeout=0)
+            elif now >= again:
+                again = now + _SAY_AGAIN_S
+                client.api.kill(container, "SIGTERM")
+        except NotFound:
+            raise
+        except APIError:  # it has just ended, or is paused
+            if now > deadline:
+                raise
+        time.sleep(_LOOK_AGAIN_S)
+
+
+def _runs(client: Any, container: str) -> bool:
+    state = client.api.inspect_container(container)["State"]
+    if state["Paused"]:
+        client.api.unpause(container)
+    return bool(state["Running"])
+
+
+def _host_config(container: Container, port: int) -> dict[str, Any]:
+    from docker.types import DeviceRequest, LogConfig, Ulimit
+    from docker.types import Mount as Binding
+
+    asked = container.options
+    return {
+        "port_bindings": {PORT: (LOOPBACK, port)},
+        "security_opt": ["no-new-privileges"],
+        "cap_drop": ["ALL"],
+        "pids_limit": PIDS,
+        "init": False,  # the server buries what others leave
+        "log_config": LogConfig(type="json-file", config=_LOG),
+        "restart_policy": {"Name": "no"},
+        "mounts": [
+            Binding(mount.target, str(mount.source), type="bind", read_only=mount.read_only)
+            for mount in container.mounts
+        ],
+        "mem_limit": asked.memory,
+        "memswap_limit": asked.memory,  # with both the same there is no swap
+        "nano_cpus": round(asked.cpus * 10**9) if asked.cpus else None,
+        "cpuset_cpus": asked.cpuset,
+        "shm_size": asked.shm_size,
+        "tmpfs": dict(asked.tmpfs) or None,
+        "read_only": asked.read_only,
+        "ulimits": [Ulimit(name=name, soft=soft, hard=hard) for name, (soft, hard) in asked.ulimits.items()],
+        "dns": list(asked.dns),
+        "dns_search": list(asked.dns_search),
+        "extra_hosts": dict(asked.extra_hosts),
+        "group_add": list(asked.groups),
+        "network_mode": asked.network,
+        "device_requests": [DeviceRequest(count=-1, capabilities=[["gpu"]])] if asked.gpu else None,
+    }
+
+
+def _network(client: Any, name: str | None) -> Any:
+    return client.api.create_networking_config({name: client.api.create_endpoint_config()}) if name else None
+
+
+def _fits(what: str, asked: float | None, there: float) -> None:
+    if asked is not None and asked > there:
+        raise UserErrorException(
+            f"{asked:g} {what} cannot be had",
+            where="containerResourceRequirements",
+            reason=f"the engine's machine has {there:.4g}",
+            hint="ask for less",
+        )
+
+
+def _has_cdi(about: Mapping[str, Any]) -> bool:
+    return any("gpu" in str(device) for device in about.get("DiscoveredDevices") or ())
+
+
+def _ended(client: Any, running: Running, state: Mapping[str, Any]) -> tuple[int | None, str]:
+    """How a container ended: in the server's own words where it could leave some."""
+    if state["Status"] == "created":
+        return None, state.get("Error") or f"the container {running.name} was never started"
+    left = _left(client, running.container)
+    code, reason = left or (state["ExitCode"], f"the container's exit code is {state['ExitCode']}")
+    if state.get("OOMKilled"):
+        reason = f"out of memory: {limit(running.memory)}"
+    return code, reason
+
+
+def limit(memory: int | None) -> str:
+    """A memory limit for a person."""
+    return f"the limit is {round(memory / GB, 3):g} GB" if memory else "the machine has no more"
+
+
+def _left(client: Any, container: str) -> tuple[int, str] | None:
+    """The exit code and reason that the server wrote down; None where it was killed before it could."""
+    from docker.errors import APIError
+
+    try:
+        packed = b"".join(client.api.get_archive(container, EXIT_FILE)[0])
+        with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+            written = archive.extractfile(Path(EXIT_FILE).name)
+            ended = json.loads(written.read()) if written else {}
+        return int(ended["exit_code"]), str(ended["reason"])
+    except (APIError, tarfile.TarError, ValueError, KeyError):
+        return None
+
+
+def _refusal(name: str, error: Exception) -> WebserviceException:
+    return WebserviceException(
+        f"the Docker engine refuses the container {name}",
+        where="docker",
+        reason=str(getattr(error, "explanation", None) or error),
+        hint="see what is asked of it: docker.arguments, containerResourceRequirements",
+    )
