@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from mldeploy.errors import ComputeTargetException, ModelNotFoundException, UserErrorException, WebserviceException
 from mldeploy.events import Report, Step, silent
 from mldeploy.inference_config import InferenceConfig
+from mldeploy.model_package import Asked, ModelPackage, make
 from mldeploy.resource_configuration import ResourceConfiguration
 from mldeploy.store.drafts import (
     Changes,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from mldeploy.webservice import Webservice
     from mldeploy.workspace import Workspace
 
-__all__ = ["InferenceConfig", "Model"]
+__all__ = ["InferenceConfig", "Model", "ModelPackage"]
 
 _MODELS = "azureml-models"
 
@@ -486,7 +487,7 @@ class Model:
             deployment_target: A compute target; local deployments have none.
             overwrite: Replace a service of that name.
             show_output: Wait, and print how it goes.
-            engine: What runs it on this machine: `process`, or `auto`, which is that.
+            engine: What runs it on this machine: `process`, `docker`, or `auto`: process unless that cannot do it.
             timeout: Seconds until it must be Healthy, 300 by default; then it is ended and Failed.
             serving: How the scoring server behaves.
             offline: Do without a network.
@@ -516,6 +517,44 @@ class Model:
         if show_output:
             service.wait_for_deployment(show_output=True, report=report)
         return service
+
+    @staticmethod
+    def package(
+        workspace: Workspace,
+        models: Sequence[Model | str],
+        inference_config: InferenceConfig | None = None,
+        generate_dockerfile: bool = False,
+        image_name: str | None = None,
+        image_label: str | None = None,
+        *,
+        registry: str = "",
+        serving: ServingSettings | None = None,
+        debug_port: int | None = None,
+        offline: bool = False,
+        report: Report = silent,
+    ) -> ModelPackage:
+        """Make an image of models and what serves them, or a Dockerfile and its context (v1's parameters first).
+
+        Args:
+            workspace: Where the models are registered.
+            models: Registered models, as objects, `name:version` or `name` (the latest); may be none.
+            inference_config: Entry script, source directory and environment, which has to be there.
+            generate_dockerfile: A Dockerfile, which `save` of the result writes, and no image.
+            image_name: The image's; `package` if not given.
+            image_label: The image's; the time in UTC if not given.
+            registry: Where the image is pushed: a host, and the path there.
+            serving: How the scoring server behaves.
+            debug_port: The server waits there for a debugger; debugpy comes into the environment.
+            offline: Do without a network.
+            report: Told each step.
+
+        Raises:
+            UserErrorException: The script, a path, a name or the environment has to be changed.
+            WebserviceException: There is no environment.
+            EngineException: There is no Docker, or the registry refuses.
+        """
+        asked = Asked(generate_dockerfile, image_name, image_label, registry, debug_port)
+        return make(workspace, models, inference_config, asked, serving, offline=offline, report=report)
 
     @staticmethod
     def get_model_path(model_name: str, version: int | str | None = None) -> str:

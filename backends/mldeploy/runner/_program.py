@@ -21,6 +21,7 @@ from mldeploy.runner.doctor import doctor
 from mldeploy.runner.environment import environment
 from mldeploy.runner.images import images
 from mldeploy.runner.model import model
+from mldeploy.runner.model_package import package
 from mldeploy.runner.serve import serve
 from mldeploy.runner.service import service
 from mldeploy.runner.workspace import folder, workspace
@@ -61,6 +62,7 @@ def program() -> None:
 
 
 model.add_command(deploy)
+model.add_command(package)
 for _command in (model, service, environment, images, workspace, folder, config, serve, doctor, completion):
     program.add_command(_command)
 

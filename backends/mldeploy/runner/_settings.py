@@ -30,7 +30,8 @@ def _flag(name: str) -> Any:
     if setting.kind == "switch":
         return click.option(flag, is_flag=True, default=None, help=setting.help)
     choices = f"  [{', '.join(setting.choices)}]" if setting.choices else ""
-    shown = f"{setting.help}{choices}  [default: {setting.default}]"
+    default = f"  [default: {setting.default}]" if setting.default else ""
+    shown = f"{setting.help}{choices}{default}"
     return click.option(flag, metavar="N" if setting.kind == "whole" else name.upper(), help=shown)
 
 

@@ -12,7 +12,6 @@ _OURS = "it comes with a later version"
 _NONE_HERE = "local services have none; it comes with the targets that do (ACI, AKS)"
 
 WORDS: dict[tuple[str, ...], str] = {
-    ("model", "package"): _IMAGES,
     ("model", "profile"): "it comes with the ACI target",
     ("service", "get-keys"): _NONE_HERE,
     ("service", "regen-key"): _NONE_HERE,
