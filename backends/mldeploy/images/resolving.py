@@ -105,8 +105,9 @@ def resolve(
         wanted,
         pythons.Python(draft.python, pythons.own()),
         f"linux-{foundation.platform}",
-        (*foundation.present, *(conda.present if conda else ())),
+        foundation.present,
         foundation.platform,
+        provided=conda.provided if conda else (),
     )
     lock, sources = _lock(question, locks, offline=offline, refresh=refresh, report=report)
     decides = (

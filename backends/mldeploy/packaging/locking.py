@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mldeploy.packaging import serving_wheel, uv
+from mldeploy.packaging import serving_wheel, stubs, uv
 from mldeploy.packaging.requirements import local_files
 
 if TYPE_CHECKING:
     from mldeploy.packaging.pythons import Python
     from mldeploy.packaging.requirements import Wanted
+    from mldeploy.packaging.stubs import Provided
 
 _HASH = re.compile(r"--hash=(\w+:[0-9a-f]+)")
 _PLAIN_OUTPUT = (
@@ -40,6 +41,7 @@ class Question:
         platform: Where it is to be installed, as uv names it (`x86_64-manylinux_2_36`), if that is not this machine:
             the interpreter may be of another version then.
         sources: For another platform, whether source distributions will do where there is no wheel.
+        provided: What is there too, and need not be at any index.
     """
 
     wanted: Wanted
@@ -48,6 +50,7 @@ class Question:
     present: tuple[str, ...] = ()
     platform: str = ""
     sources: bool = False
+    provided: tuple[Provided, ...] = ()
 
     @property
     def elsewhere(self) -> tuple[str, ...]:
@@ -76,6 +79,7 @@ class Question:
             self.wanted.filled,
             self.present,
             *(["sources"] if self.sources else []),
+            *([self.provided] if self.provided else []),
             wheel.requires,
             [hashlib.sha256(path.read_bytes()).hexdigest() for path in local_files(self.wanted)],
         ]
@@ -97,18 +101,20 @@ def answer(question: Question, *, offline: bool = False, refresh: bool = False) 
         uv.UvFailure: It has no solution, or an index cannot be reached.
     """
     wheel = serving_wheel.serving_wheel()
-    kept_out = [serving_wheel.NAME, *(pin.split("==")[0] for pin in question.present)]
-    lock = compile_requirements(
-        (*question.wanted.requirements, wheel.requirement(filled=question.wanted.filled)),
-        (*question.wanted.constraints, *question.present),
-        question.python.interpreter,
-        *_PLAIN_OUTPUT,
-        *(argument for name in kept_out for argument in ("--no-emit-package", name)),
-        *question.elsewhere,
-        *question.wanted.options,
-        *(["--offline"] if offline else []),
-        *(["--refresh"] if refresh else []),
-    )
+    there = (*question.present, *(pin for pin, _ in question.provided))
+    kept_out = [serving_wheel.NAME, *(pin.split("==")[0] for pin in there)]
+    with tempfile.TemporaryDirectory(prefix="mldeploy-provided-") as folder:
+        lock = compile_requirements(
+            (*question.wanted.requirements, wheel.requirement(filled=question.wanted.filled)),
+            (*question.wanted.constraints, *question.present, *stubs.written(Path(folder), question.provided)),
+            question.python.interpreter,
+            *_PLAIN_OUTPUT,
+            *(argument for name in kept_out for argument in ("--no-emit-package", name)),
+            *question.elsewhere,
+            *question.wanted.options,
+            *(["--offline"] if offline else []),
+            *(["--refresh"] if refresh else []),
+        )
     # an own `emit-…` in uv.toml must not carry an index into the lock
     plain = "".join(line for line in lock.splitlines(keepends=True) if not re.match(r"-|\s*#", line))
     return kept_to_hashes(plain, question.wanted.requirements)

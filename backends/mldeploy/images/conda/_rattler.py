@@ -106,7 +106,7 @@ async def _solve(asked: dict[str, Any]) -> dict[str, Any]:
 
 async def _there(gateway: Gateway, sources: list[Any], platforms: list[Any], specs: list[str]) -> dict[str, list[str]]:
     """The versions that the channels have of what was asked for, in any order."""
-    names = [spec.name.normalized for spec in map(_spec, specs) if isinstance(spec.name, PackageName)]
+    names = [name.normalized for spec in map(_spec, specs) if (name := spec.name.as_package_name()) is not None]
     found = await gateway.query(sources, platforms, names, recursive=False)
     versions: dict[str, list[str]] = {name: [] for name in names}
     for record in sorted((one for records in found for one in records), key=lambda one: one.version, reverse=True):

@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
 
 from mldeploy.errors import EnvironmentException
 from mldeploy.events import Report, Step, silent
 from mldeploy.images import bytecode, layer
 from mldeploy.images.conda import failures, rattling
-from mldeploy.images.conda.locks import CondaLock
+from mldeploy.images.conda.locks import CondaLock, Inside
 from mldeploy.images.image import Image
 from mldeploy.images.layer import Entry, Layer
 from mldeploy.images.loading import load
@@ -55,9 +56,7 @@ def subdir(foundation: Foundation) -> str:
     return _SUBDIRS[machine]
 
 
-def look(
-    records: list[dict[str, Any]], prefix: Path, foundation: Foundation, report: Report
-) -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
+def look(records: list[dict[str, Any]], prefix: Path, foundation: Foundation, report: Report) -> dict[str, Inside]:
     """Fetch and install, to see what is in the packages.
 
     Args:
@@ -67,19 +66,18 @@ def look(
         report: Told how many packages are there.
 
     Returns:
-        For each name, `NAME==VERSION` of the Python distributions in it, and its link and activation scripts.
+        For each name, the Python distributions in it, and its link and activation scripts.
 
     Raises:
         EnvironmentException: A package cannot be had, or is another one than its channel's index says.
     """
     _install(records, prefix, foundation, report)
-    found = {}
+    found: dict[str, Inside] = {}
     for noted in sorted((prefix / "conda-meta").glob("*.json")):
         said = json.loads(noted.read_text(encoding="utf-8"))
         files = sorted(said["files"])
-        distributions = [line for file in files if _METADATA.fullmatch(file) and (line := _pinned(prefix / file))]
-        scripts = [file for file in files if _SCRIPT.fullmatch(file)]
-        found[said["name"]] = (tuple(distributions), tuple(scripts))
+        distributions = dict(one for file in files if _METADATA.fullmatch(file) and (one := _provided(prefix / file)))
+        found[said["name"]] = (distributions, tuple(file for file in files if _SCRIPT.fullmatch(file)))
     return found
 
 
@@ -216,20 +214,29 @@ def _compiled(
     if not sources:
         return []
     if lock.python is None:
-        made = bytecode.compiled(client, foundation.image.id, foundation.interpreter, sources)
+        below, interpreter = foundation.layers, foundation.interpreter
     else:
         plain = layer.write(f"conda {_LAYOUT} without bytecode {lock.digest}", created_by, entries.values())
-        image = Image(foundation.image, (plain,), {"Labels": {"mldeploy.kind": "bytecode"}})
+        below, interpreter = (plain,), f"{PREFIX}/bin/python"
+    if not below:
+        made = bytecode.compiled(client, foundation.image.id, interpreter, sources)
+    else:
+        image = Image(foundation.image, below, {"Labels": {"mldeploy.kind": "bytecode"}})
         load(client, image)
         try:
-            made = bytecode.compiled(client, image.id, f"{PREFIX}/bin/python", sources)
+            made = bytecode.compiled(client, image.id, interpreter, sources)
         finally:
             client.images.remove(image.id, force=True)
     return [Entry(path, code) for path, code in sorted(made.items())]
 
 
-def _pinned(metadata: Path) -> str:
-    """`NAME==VERSION` of a Python distribution; empty where its metadata do not say."""
+def _provided(metadata: Path) -> tuple[str, list[str]] | None:
+    """`NAME==VERSION` of a Python distribution and the lines about its extras; None where its metadata do not say."""
     said = HeaderParser().parsestr(metadata.read_text(encoding="utf-8", errors="replace"), headersonly=True)
-    name, version = said["Name"], said["Version"]
-    return f"{canonicalize_name(name)}=={version.strip()}" if name and version else ""
+    try:
+        pin = f"{canonicalize_name(said['Name'])}=={Version(said['Version'])}"
+    except (InvalidVersion, TypeError, AttributeError):
+        return None
+    optional = [line for line in said.get_all("Requires-Dist", []) if re.search(r";.*\bextra\b", line, re.DOTALL)]
+    extras = [f"Provides-Extra: {line}" for line in said.get_all("Provides-Extra", [])]
+    return pin, [*extras, *(f"Requires-Dist: {' '.join(line.split())}" for line in optional)]

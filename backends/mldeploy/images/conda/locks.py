@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
+
+if TYPE_CHECKING:
+    from mldeploy.packaging.stubs import Provided
+
+Inside = tuple[Mapping[str, Sequence[str]], tuple[str, ...]]
+"""Of a package, what `CondaPackage` has as `distributions` and `scripts`."""
 
 _FORMAT = 1
 _OF_THE_CHANNEL = {"indexed_timestamp"}  # changes when the channel is indexed anew, the package does not
@@ -19,12 +25,12 @@ class CondaPackage:
 
     Args:
         record: What its channel's index says of it, as in `repodata.json`, with `url`, `fn` and `channel`.
-        distributions: `NAME==VERSION` of the Python distributions in it.
+        distributions: `NAME==VERSION` of the Python distributions in it, and the lines of their metadata on extras.
         scripts: Its link and activation scripts, relative to the prefix; they are not run.
     """
 
     record: Mapping[str, Any]
-    distributions: tuple[str, ...] = ()
+    distributions: Mapping[str, Sequence[str]] = field(default_factory=dict)
     scripts: tuple[str, ...] = ()
 
     @property
@@ -99,7 +105,13 @@ class CondaLock:
     @property
     def present(self) -> tuple[str, ...]:
         """`NAME==VERSION`, in pip's names, of what pip need not install any more."""
-        return tuple(sorted(line for package in self.records for line in package.distributions))
+        return tuple(pin for pin, _ in self.provided)
+
+    @property
+    def provided(self) -> tuple[Provided, ...]:
+        """The same, with the lines of their metadata on extras: what uv has to know of them."""
+        found = {pin: tuple(lines) for package in self.records for pin, lines in package.distributions.items()}
+        return tuple(sorted(found.items()))
 
     @property
     def notices(self) -> tuple[str, ...]:
@@ -141,25 +153,23 @@ class CondaLock:
         if not isinstance(said, dict) or said.get("format") != _FORMAT:
             raise ValueError("this is no lock of conda packages that this mldeploy can read")
         packages = tuple(
-            CondaPackage(one, tuple(one.pop("distributions")), tuple(one.pop("scripts"))) for one in said["packages"]
+            CondaPackage(one, one.pop("distributions"), tuple(one.pop("scripts"))) for one in said["packages"]
         )
         return cls(packages, tuple(said["specs"]))
 
 
-def locked(
-    records: list[dict[str, Any]], found: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]], specs: tuple[str, ...]
-) -> CondaLock:
+def locked(records: list[dict[str, Any]], found: Mapping[str, Inside], specs: tuple[str, ...]) -> CondaLock:
     """Make a lock.
 
     Args:
         records: What was decided.
-        found: For each name, the Python distributions in the package, and its scripts.
+        found: For each name, what is in the package.
         specs: What was asked for.
     """
     packages = [
         CondaPackage(
             {key: value for key, value in record.items() if key not in _OF_THE_CHANNEL},
-            *found.get(record["name"], ((), ())),
+            *found.get(record["name"], ({}, ())),
         )
         for record in records
     ]
