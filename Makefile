@@ -9,7 +9,7 @@ EXTRAS := perf,postgres,blob
 
 # where a missing tool is a failure and not a skipped test
 ifeq ($(CI),true)
-export MLDEPLOY_REQUIRE ?= azmlinfsrv,azurite,postgres,tmpfs
+export MLDEPLOY_REQUIRE ?= azmlinfsrv,azurite,docker,postgres,tmpfs
 endif
 
 .PHONY: help demo test lint docs benchmarks endurance clean

@@ -54,10 +54,19 @@ def test_the_scoring_servers_wheel_is_carried_and_shares_no_file_with_ours(tmp_p
     assert "mldeploy_serving" not in {name.split("/")[0] for name in ours}
 
 
+@on_the_wheel
+def test_what_the_base_image_is_made_from_is_in_the_wheel() -> None:
+    with zipfile.ZipFile(WHEEL) as wheel:
+        packed = {name: wheel.read(name) for name in wheel.namelist() if name.startswith("mldeploy/images/base/")}
+    folder = Path(__file__).parents[2] / "backends" / "mldeploy" / "images" / "base"
+    assert packed == {f"mldeploy/images/base/{file.name}": file.read_bytes() for file in folder.iterdir()}
+    assert "mldeploy/images/base/Dockerfile" in packed
+
+
 def test_it_says_what_it_is() -> None:
     metadata = distribution("pytest-mldeploy").metadata
     assert "Framework :: Pytest" in (metadata.get_all("Classifier") or [])
-    assert set(metadata.get_all("Provides-Extra") or []) == {"perf", "postgres", "blob"}
+    assert set(metadata.get_all("Provides-Extra") or []) == {"perf", "postgres", "blob", "conda"}
     assert metadata["License-Expression"] == "MIT"
     assert metadata["Requires-Python"] == ">=3.10"
 

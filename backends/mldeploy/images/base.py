@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -140,6 +141,7 @@ def _ours(client: DockerClient) -> BaseImage | None:
 
 
 def _made(client: DockerClient, report: Report, *, refresh: bool) -> BaseImage:
+    before = _ours(client)
     root = debian.root(client, _file("debian"), report, refresh=refresh)
     report(Step("image", f"building the base image {reference()}"))
     made = building.build(
@@ -157,8 +159,19 @@ def _made(client: DockerClient, report: Report, *, refresh: bool) -> BaseImage:
     found = _ours(client)
     if found is None:
         raise EngineException("the Docker engine has lost the base image that it built", where=reference())
+    if before is not None and before.id != found.id:
+        _forget(client, before.id)
     report(Notice(f"base image {reference()}: {found.size / 1e6:.0f} MB"))
     return found
+
+
+def _forget(client: DockerClient, identity: str) -> None:
+    """Remove an image that has lost its name; what has another one, or a container, stays."""
+    from docker.errors import NotFound
+
+    with suppress(EngineException, NotFound):
+        if not asking(client.api.inspect_image, identity)["RepoTags"]:
+            asking(client.api.remove_image, identity)
 
 
 def _file(name: str) -> bytes:

@@ -75,6 +75,7 @@ def test_the_documented_exit_codes_are_those_there_are() -> None:
         (errors.NeedsImage("x"), 5),
         (errors.WorkspaceException("x"), 6),
         (errors.ComputeTargetException("x"), 7),
+        (errors.EngineException("x"), 8),
     ],
 )
 def test_exit_codes(error: errors.AzureMLException, code: int) -> None:
@@ -102,7 +103,7 @@ def test_a_fault_of_our_own_is_one_line(project: Project, monkeypatch: pytest.Mo
     assert "Traceback" not in outcome.err
 
 
-@pytest.mark.parametrize("args", [("--help",), ("model", "deploy", "--help"), ("model", "package")])
+@pytest.mark.parametrize("args", [("--help",), ("model", "deploy", "--help"), ("images", "--help"), ("run",)])
 def test_help_imports_nothing_heavy(args: tuple[str, ...]) -> None:
     code = (
         "import sys; from mldeploy.runner import main; main(sys.argv[1:]); "
