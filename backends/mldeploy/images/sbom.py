@@ -6,8 +6,10 @@ packages in the base image are not listed one by one: the image is named by its 
 
 from __future__ import annotations
 
+import io
 import json
 import re
+import tarfile
 import uuid
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timezone
@@ -16,11 +18,13 @@ from typing import TYPE_CHECKING
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
+from mldeploy.errors import UserErrorException
 from mldeploy.packaging import serving_wheel
 
 if TYPE_CHECKING:
     from cyclonedx.model import HashType
     from cyclonedx.model.component import Component
+    from docker import DockerClient
     from packageurl import PackageURL
 
     from mldeploy.images.resolving import ImageEnvironment
@@ -60,6 +64,34 @@ def sbom(environment: ImageEnvironment) -> bytes:
     return json.dumps(document, indent=1, sort_keys=True).encode() + b"\n"
 
 
+def sbom_of(client: DockerClient, image: str) -> bytes:
+    """The bill of materials that an image has in it.
+
+    Args:
+        client: The engine.
+        image: A name or an id.
+
+    Raises:
+        UserErrorException: There is no such image, or it is none of ours.
+        EngineException: The engine does not answer.
+    """
+    from mldeploy.images.base import inspect
+    from mldeploy.images.throwaway import throwaway
+
+    found = inspect(client, image)
+    if found is None:
+        raise UserErrorException(f"there is no image {image}", hint="mldeploy images list, or docker images")
+    with throwaway(client, found.id, ["-"], kind="sbom") as container:
+        if not container.has(f"/{PLACE}"):
+            raise UserErrorException(
+                f"{image} has no bill of materials", where=image, hint="mldeploy images list shows those that have one"
+            )
+        archive = io.BytesIO(b"".join(container.get(f"/{PLACE}")))
+    with tarfile.open(fileobj=archive) as tar:
+        member = tar.extractfile(tar.next() or "")
+        return member.read() if member else b""
+
+
 def _base(environment: ImageEnvironment) -> Component:
     from cyclonedx.model.component import Component, ComponentType
 
@@ -87,7 +119,7 @@ def _python(environment: ImageEnvironment) -> Component:
 
 
 def _pinned(lock: str) -> Iterator[Component]:
-    """The packages of a lock; the hashes of each are those of the files that it may be installed from."""
+    """The packages of a lock; the hashes are those of all files of a release that installing is held to."""
     for entry in lock.replace("\\\n", " ").splitlines():
         line, _, rest = entry.partition(" --hash=")
         try:
@@ -99,9 +131,11 @@ def _pinned(lock: str) -> Iterator[Component]:
 
 
 def _server() -> Component:
+    from packageurl import PackageURL
+
     wheel = serving_wheel.serving_wheel()
     name, version, _, _ = parse_wheel_filename(wheel.path.name)
-    return _pypi(str(name), str(version), [f"sha256:{wheel.sha256}"])
+    return _library(PackageURL("pypi", None, str(name), str(version)), [f"sha256:{wheel.sha256}"])
 
 
 def _conda(environment: ImageEnvironment) -> Iterator[Component]:
@@ -112,13 +146,19 @@ def _conda(environment: ImageEnvironment) -> Iterator[Component]:
 
 
 def _pypi(name: str, version: str | None, hashes: Iterable[str], url: str | None = None) -> Component:
-    """A distribution of Python's; with its URL where it is of no index (github.com/package-url/purl-spec)."""
+    """A distribution of an index, or of a URL (github.com/package-url/purl-spec)."""
+    from cyclonedx.model import ExternalReference, ExternalReferenceType, XsUri
     from packageurl import PackageURL
 
-    return _library(PackageURL("pypi", None, name, version, {"download_url": url} if url else None), hashes)
+    made = _library(PackageURL("pypi", None, name, version, {"download_url": url} if url else None))
+    # as cyclonedx-py does it: a release has many files, and any one of them may be installed
+    place = XsUri(url or f"https://pypi.org/simple/{name}/")
+    files = ExternalReference(type=ExternalReferenceType.DISTRIBUTION, url=place, hashes=_hashes(hashes))
+    made.external_references.add(files)
+    return made
 
 
-def _library(purl: PackageURL, hashes: Iterable[str], license_name: str = "") -> Component:
+def _library(purl: PackageURL, hashes: Iterable[str] = (), license_name: str = "") -> Component:
     from cyclonedx.model.component import Component, ComponentType
     from cyclonedx.model.license import DisjunctiveLicense
 

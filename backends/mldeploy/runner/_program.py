@@ -22,6 +22,7 @@ from mldeploy.runner.environment import environment
 from mldeploy.runner.images import images
 from mldeploy.runner.model import model
 from mldeploy.runner.model_package import package
+from mldeploy.runner.registry import pull, push, sbom
 from mldeploy.runner.serve import serve
 from mldeploy.runner.service import service
 from mldeploy.runner.workspace import folder, workspace
@@ -63,6 +64,8 @@ def program() -> None:
 
 model.add_command(deploy)
 model.add_command(package)
+for _verb in (push, pull, sbom):
+    images.add_command(_verb)
 for _command in (model, service, environment, images, workspace, folder, config, serve, doctor, completion):
     program.add_command(_command)
 
