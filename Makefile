@@ -4,7 +4,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 UV := $(shell command -v uv || echo .tools/uv/bin/uv)
 PYTHON := .venv/bin/python
-SOURCES := $(shell find pytest_mldeploy backends emulators perf scripts/hatch_build.py pyproject.toml -name '*.py' -o -name '*.toml' -o -name '*.json' -o -name '*.csv' | grep -v /_serving/)
+SOURCES := $(shell find pytest_mldeploy backends emulators perf scripts/hatch_build.py pyproject.toml -name '*.py' -o -name '*.toml' -o -name '*.json' -o -name '*.csv' -o -path '*/images/base/*' | grep -v /_serving/)
 EXTRAS := perf,postgres,blob
 
 # where a missing tool is a failure and not a skipped test
