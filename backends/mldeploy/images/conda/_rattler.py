@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import sys
 import tempfile
+import threading
+import time
 import warnings
 from collections.abc import Coroutine
 from pathlib import Path
@@ -57,17 +60,36 @@ class _Foundation:
 
 
 class _Progress(InstallerReporter):
-    """How many packages are there."""
+    """How many packages are there, and whether what is downloaded goes on coming."""
 
-    def __init__(self) -> None:
-        self._total = self._done = 0
+    def __init__(self, patience: float) -> None:
+        self._patience = patience
+        self._total = self._done = self._downloads = 0
+        self._heard = time.monotonic()
 
     def on_transaction_start(self, total_operations: int) -> None:
         self._total = total_operations
 
+    def on_download_start(self, cache_entry: int) -> int:
+        self._downloads += 1
+        self._heard = time.monotonic()
+        return cache_entry
+
+    def on_download_progress(self, download_idx: int, progress: int, total: int | None) -> None:
+        self._heard = time.monotonic()
+
+    def on_download_completed(self, download_idx: int) -> None:
+        self._downloads -= 1
+
     def on_link_complete(self, index: int) -> None:
         self._done += 1
         _say({"done": self._done, "total": self._total})
+
+    async def watch(self) -> None:
+        """Fail once nothing has come for too long."""
+        while not self._downloads or time.monotonic() - self._heard < self._patience:
+            await asyncio.sleep(min(1.0, self._patience / 4))
+        raise TimeoutError(f"timed out: nothing came for {self._patience:g} s")
 
 
 async def _solve(asked: dict[str, Any]) -> dict[str, Any]:
@@ -78,7 +100,7 @@ async def _solve(asked: dict[str, Any]) -> dict[str, Any]:
         cache_dir=Path(asked["cache"], "repodata"),
         # it is asked once for each lock, and a server's "not modified" is not understood everywhere (seen with 0.28)
         default_config=SourceConfig(cache_action="no-cache"),
-        client=_client(),
+        client=_client(asked["patience"]),
     )
     refused: Exception | None = None
     for bounds in asked["attempts"]:
@@ -129,7 +151,8 @@ async def _install(asked: dict[str, Any]) -> dict[str, Any]:
         # where Python's packages belong is known from a record of it
         records.append(_python(asked["python"], asked["subdir"]))
         ignored.add("python")
-    await install(
+    progress = _Progress(asked["patience"])  # type: ignore[abstract]  # the protocol's methods are empty, none is abstract
+    installing = install(
         records,
         asked["prefix"],
         package_cache=cache,
@@ -138,15 +161,20 @@ async def _install(asked: dict[str, Any]) -> dict[str, Any]:
         platform=Subdir(asked["subdir"]),
         execute_link_scripts=False,
         client=_client(),
-        reporter=_Progress(),  # type: ignore[abstract]  # the protocol's methods are empty, none is abstract
+        reporter=progress,
         alternative_target_prefix=asked["final_prefix"],
     )
+    works = {asyncio.ensure_future(installing), asyncio.ensure_future(progress.watch())}
+    done, _ = await asyncio.wait(works, return_when=asyncio.FIRST_COMPLETED)
+    for work in done:
+        work.result()
     return {}
 
 
-def _client() -> Client:
+def _client(timeout: float | None = None) -> Client:
     # the user's configuration of py-rattler: mirrors, proxies, certificates, credentials
-    return Client.from_config(Config.load_from_default_locations("mldeploy"), max_retries=_RETRIES)
+    config = Config.load_from_default_locations("mldeploy")
+    return Client.from_config(config, max_retries=_RETRIES, timeout=math.ceil(timeout) if timeout else None)
 
 
 def _source(name: str, urls: list[str]) -> Channel | MultiSource:
@@ -184,16 +212,27 @@ def _say(event: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
+def _die_with_the_caller() -> None:
+    sys.stdin.read()
+    os._exit(1)
+
+
 def _main() -> None:
     warnings.simplefilter("ignore")
-    asked = json.load(sys.stdin)
+    asked = json.loads(sys.stdin.readline())
+    threading.Thread(target=_die_with_the_caller, daemon=True).start()
     work: Coroutine[Any, Any, dict[str, Any]] = _install(asked) if "prefix" in asked else _solve(asked)
-    try:
-        _say({"answer": asyncio.run(work)})
-    except Exception as error:  # all of py-rattler's own: told by their class and words
-        _say({"error": type(error).__name__, "text": str(error)})
-    sys.stderr.flush()
-    os._exit(0)
+
+    async def answer() -> None:
+        # said before the loop ends, which would wait for what still runs
+        try:
+            _say({"answer": await work})
+        except Exception as error:  # all of py-rattler's own: told by their class and words
+            _say({"error": type(error).__name__, "text": str(error)})
+        sys.stderr.flush()
+        os._exit(0)
+
+    asyncio.run(answer())
 
 
 if __name__ == "__main__":

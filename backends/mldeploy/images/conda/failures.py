@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mldeploy.images.conda.rattling import RattlerFailure
 
 _WHERE = "condaDependencies"
+_LAST_LINES = 12
 _FULL = re.compile(r"os error 28|No space left|os error 122")
 _URL = re.compile(r"(?:https?|file)://[^\s)'\"]+")
 _UNREACHED = re.compile(
@@ -82,6 +83,13 @@ def failed(failure: RattlerFailure, channels: Sequence[Channel] = ()) -> Environ
         The error to raise.
     """
     text = failure.text
+    if failure.kind == "Ended":
+        return EnvironmentException(
+            "py-rattler ended without an answer",
+            where=_WHERE,
+            reason="\n".join(text.splitlines()[-_LAST_LINES:]),
+            hint="install it anew (pip install --force-reinstall py-rattler)",
+        )
     if _FULL.search(text):
         return explain.disk(OSError(errno.ENOSPC, "No space left on device"), None)
     url = _URL.search(text)

@@ -17,6 +17,8 @@ from mldeploy.images.conda.channels import scrub
 from mldeploy.store.places import cache_root
 
 _PROGRAM = Path(__file__).with_name("_rattler.py")
+PATIENCE_S = 180.0
+"""How long an index may take to come, or a package to go on coming."""
 INSTALL = "pip install 'pytest-mldeploy[conda]'"
 
 
@@ -49,7 +51,7 @@ def ask(question: dict[str, Any], report: Report) -> dict[str, Any]:
         raise EnvironmentException(
             "conda packages need py-rattler, which is not installed", where="condaDependencies", hint=INSTALL
         )
-    asked = json.dumps({**question, "cache": str(cache_root() / "conda")})
+    asked = json.dumps({**question, "cache": str(cache_root() / "conda"), "patience": PATIENCE_S})
     # a file, for a pipe that nobody reads would stop it when it is full
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as complaints:
         process = subprocess.Popen(
@@ -61,13 +63,14 @@ def ask(question: dict[str, Any], report: Report) -> dict[str, Any]:
             encoding="utf-8",
             errors="replace",
         )
-        with process:
-            try:
-                answer = _heard(process, asked, report)
-            except BaseException:
-                process.kill()
-                process.wait()
-                raise
+        try:
+            answer = _heard(process, asked, report)
+        except BaseException:
+            process.kill()
+            raise
+        finally:
+            with suppress(BrokenPipeError), process:
+                pass
         if answer is not None:
             return answer
         complaints.seek(0)
@@ -80,8 +83,8 @@ def _heard(process: subprocess.Popen[str], asked: str, report: Report) -> dict[s
     assert process.stdin is not None
     assert process.stdout is not None
     with suppress(BrokenPipeError):  # it ended at once: what it said is read by the caller
-        process.stdin.write(asked)
-        process.stdin.close()
+        process.stdin.write(f"{asked}\n")
+        process.stdin.flush()  # and kept open: it ends when its stdin does
     for line in process.stdout:
         said = json.loads(line)
         if "error" in said:

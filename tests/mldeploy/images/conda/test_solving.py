@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 
 from mldeploy.errors import EnvironmentException
 from mldeploy.events import Event, Step
 from mldeploy.images import conda
+from mldeploy.images.conda import rattling
 from mldeploy.packaging.requirements import CondaWanted
 
 if TYPE_CHECKING:
@@ -231,6 +235,61 @@ def test_credentials_come_from_netrc_and_are_kept_nowhere(
     assert "s3cr3tpw" not in lock.text
     kept = [file for file in (tmp_path / "cache").rglob("*") if file.is_file() and b"s3cr3tpw" in file.read_bytes()]
     assert kept == []
+
+
+@pytest.mark.parametrize("silent", ["/linux-64/repodata", "/noarch/shapes-1.2"])
+def test_a_server_that_falls_silent(
+    serve: Serve, nowhere: Foundation, silent: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rattling, "PATIENCE_S", 1.0)
+    done = threading.Event()
+    served = serve(trouble=lambda path: 503 if path.startswith(silent) and done.wait(60) else None)
+    error = refused(nowhere, "shapes", channels=(served.url,))
+    done.set()
+    assert error.message.endswith("cannot be reached")
+    assert "timed out" in error.reason or "error sending request" in error.reason
+
+
+def test_whoever_is_killed_leaves_nothing_that_counts(
+    serve: Serve, nowhere: Foundation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrived, go_on = threading.Event(), threading.Event()
+
+    def trouble(path: str) -> int | None:
+        if path.startswith("/noarch/shapes-1.2") and not go_on.is_set():
+            arrived.set()
+            go_on.wait(60)
+        return None
+
+    served = serve(trouble=trouble)
+    code = (
+        "from mldeploy.images import conda\n"
+        "from mldeploy.images.base import BaseImage\n"
+        "from mldeploy.images.foundation import Foundation\n"
+        "from mldeploy.packaging.requirements import CondaWanted\n"
+        "image = BaseImage('mldeploy/base:none', 'sha256:0', (), {}, 'amd64', 'linux', 0)\n"
+        f"foundation = Foundation(image, {nowhere.python!r}, {nowhere.interpreter!r}, {nowhere.platform!r})\n"
+        f"conda.solve(CondaWanted(('teller',), channels=({served.url!r},)), foundation)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code])
+    assert arrived.wait(60)
+    (child,) = psutil.Process(process.pid).children()
+    process.kill()
+    process.wait()
+    _, alive = psutil.wait_procs([child], timeout=30)
+    assert alive == [], "py-rattler's process ends with its caller"
+    go_on.set()
+    assert list((tmp_path / "cache" / "locks").glob("*.json")) == []
+    assert versions(conda.solve(asked("teller", channels=(served.url,)), nowhere))["shapes"] == "1.2"
+
+
+def test_a_broken_py_rattler_is_told(nowhere: Foundation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "broken" / "rattler").mkdir(parents=True)
+    (tmp_path / "broken" / "rattler" / "__init__.py").write_text("raise ImportError('libssl is missing')\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "broken"))
+    error = refused(nowhere, "shapes", channels=("conda-forge",))
+    assert error.message == "py-rattler ended without an answer"
+    assert "libssl is missing" in error.reason
 
 
 def test_a_package_that_is_another_one_is_refused(channel: Channel, serve: Serve, nowhere: Foundation) -> None:
