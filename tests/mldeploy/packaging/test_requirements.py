@@ -157,6 +157,27 @@ def test_conda_packages_outside_the_table_need_an_image(described: Any) -> None:
     assert "engine docker" in caught.value.hint
 
 
+def test_for_an_image_conda_is_asked_for_what_pip_has_not(described: Any) -> None:
+    environment = described(
+        "scipy>=1.10",
+        "torch==2.5.1; python_version > '3'",
+        conda=["python=3.10", "numpy=1.26", "pandas", "rdkit>=2020|2019.3", "ours::r-base[version='>=4']", "nomkl"],
+    )
+    environment.python.conda_dependencies.add_channel("ours")
+    asked = from_definition(environment.definition(), image=True)
+    assert asked.requirements == ("numpy==1.26.*", "pandas", "scipy>=1.10", "torch==2.5.1; python_version > '3'")
+    assert asked.conda is not None
+    assert asked.conda.packages == ("rdkit>=2020|2019.3", "ours::r-base[version='>=4']")
+    assert asked.conda.bounds == ("numpy=1.26", "scipy >=1.10")
+    assert "ours" in asked.conda.channels
+    assert asked.conda.python == "3.10"
+    assert asked.notices == ()
+
+
+def test_for_an_image_too_conda_is_left_alone_where_pip_has_everything(described: Any) -> None:
+    assert from_definition(described("six", conda=["numpy"]).definition(), image=True).conda is None
+
+
 def test_channels_are_only_spoken_of_where_conda_packages_are(described: Any) -> None:
     for conda, spoken in (([], False), (["python=3.11"], False), (["numpy"], True)):
         environment = described("six", conda=conda)
