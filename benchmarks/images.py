@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mldeploy import Environment, InferenceConfig, LocalWebservice, Model, Workspace
+from mldeploy.config.harness import ServingSettings
 from mldeploy.engines.connection import connect
 from mldeploy.images import layer, loading
 from mldeploy.images.assemble import environment_image, package_image
@@ -52,6 +53,9 @@ RUN PYTHONPATH=/pip.whl python3 -m pip install --quiet --no-cache-dir --root-use
 """
 
 
+MADE: set[str] = set()  # images of ours, to be removed in the end
+
+
 class Locks(dict[str, str]):
     """A workspace's locks, in memory."""
 
@@ -69,16 +73,14 @@ def main() -> None:
     client = connect()
     folder = Path(tempfile.mkdtemp(prefix="bench-images-", dir=arguments.folder)).absolute()
     os.environ["MLDEPLOY_CACHE"], os.environ["MLDEPLOY_STORE"] = str(folder / "cache"), str(folder / "store")
-    before = {image["Id"] for image in client.api.images(all=True)}
     try:
         print(f"{os.cpu_count()} cores; medians of {arguments.rounds} rounds (lowest to highest)")
         changed_requirement(client, folder, arguments)
         size(client, folder, arguments.packages)
         services(client, folder, arguments)
     finally:
-        for image in client.api.images():
-            if image["Id"] not in before:
-                client.api.remove_image(image["Id"], force=True)
+        for name in [*MADE, "bench-old", "bench-new", "bench-plain"]:
+            forget(name)
         shutil.rmtree(folder)
 
 
@@ -92,7 +94,7 @@ def environment(*packages: str) -> ImageEnvironment:
 def changed_requirement(client: DockerClient, folder: Path, arguments: argparse.Namespace) -> None:
     """From the changed requirement, resolved, to the image on the engine."""
     old, new = (environment(*arguments.packages, pandas) for pandas in (BEFORE, AFTER))
-    loading.load(client, environment_image(client, old))
+    bring(client, environment_image(client, old))
     base = new.foundation.image.reference
     contexts = {name: context(folder / name, lock, base) for name, lock in (("old", old), ("new", new))}
     build(contexts["old"])
@@ -100,7 +102,7 @@ def changed_requirement(client: DockerClient, folder: Path, arguments: argparse.
     fresh = {one.diff_id for one in target.layers} - {one.diff_id for one in environment_image(client, old).layers}
 
     def ours() -> None:
-        loading.load(client, environment_image(client, new))
+        bring(client, environment_image(client, new))
 
     def forget_ours() -> None:
         if loading.is_there(client, target.id):
@@ -124,6 +126,12 @@ def changed_requirement(client: DockerClient, folder: Path, arguments: argparse.
             way()
             seconds[name].append(time.perf_counter() - began)
     say("changed requirement", seconds, "docker build", to_reach=0.5)
+
+
+def bring(client: DockerClient, image: Image) -> Image:
+    MADE.add(image.id)
+    loading.load(client, image)
+    return image
 
 
 def context(folder: Path, resolved: ImageEnvironment, base: str) -> Path:
@@ -165,7 +173,7 @@ def build(folder: Path) -> None:
 
 def forget(name: str) -> None:
     """Remove an image and the layers that building it has cached."""
-    subprocess.run(["docker", "image", "rm", "--force", name], check=True, capture_output=True)
+    subprocess.run(["docker", "image", "rm", "--force", name], check=False, capture_output=True)
 
 
 def size(client: DockerClient, folder: Path, packages: list[str]) -> None:
@@ -175,7 +183,7 @@ def size(client: DockerClient, folder: Path, packages: list[str]) -> None:
     venv = folder / "official"
     subprocess.run(["uv", "venv", "--quiet", "--python", "3.11", str(venv)], check=True)
     install = ["uv", "pip", "install", "--quiet", "--compile-bytecode", "--link-mode", "copy", "--python", str(venv)]
-    subprocess.run([*install, "azureml-defaults", *packages, "pandas"], check=True)
+    subprocess.run([*install, "azureml-defaults>=1.57", *packages, AFTER], check=True)
     official = sum(file.lstat().st_size for file in (venv / "lib").rglob("*"))
     print(
         f"image above the base: {ours.size_above_base / 1e6:.0f} MB; azureml-defaults and the same packages by pip: "
@@ -195,6 +203,7 @@ def services(client: DockerClient, folder: Path, arguments: argparse.Namespace) 
     service = Model.deploy(workspace, "bench", [], config, LocalWebservice.deploy_configuration(), engine="docker")
     assert isinstance(service, LocalWebservice)
     service.wait_for_deployment()
+    MADE.add(environment_image(client, environment(*arguments.packages, AFTER)).id)
     try:
         changed_script(service, script, arguments.rounds)
         unchanged_package(client, workspace, config, arguments.rounds)
@@ -219,9 +228,7 @@ def changed_script(service: LocalWebservice, script: Path, rounds: int) -> None:
 def unchanged_package(client: DockerClient, workspace: Workspace, config: InferenceConfig, rounds: int) -> None:
     def image() -> Image:
         made = package(workspace, (), config, image=True, offline=True)
-        found = package_image(client, made, serving(), offline=True)
-        loading.load(client, found)
-        return found
+        return bring(client, package_image(client, made, ServingSettings(), offline=True))
 
     image()
     seconds = []
@@ -255,7 +262,7 @@ def large_model(
 
     def imaged() -> None:
         made = package(workspace, (model,), config, image=True, offline=True)
-        loading.load(client, package_image(client, made, serving()))
+        bring(client, package_image(client, made, ServingSettings()))
 
     for name, way, least in (("local service", running, 0), ("image on the engine", imaged, bytes_)):
         before = written()
@@ -271,12 +278,6 @@ def written() -> int:
     os.sync()
     lines = [line.split() for line in Path("/proc/diskstats").read_text().splitlines()]
     return sum(int(fields[9]) * 512 for fields in lines if not re.search(r"\d$|^loop|^ram|^dm", fields[2]))
-
-
-def serving() -> object:
-    from mldeploy.config.harness import ServingSettings
-
-    return ServingSettings()
 
 
 def spread(seconds: list[float]) -> str:
