@@ -195,3 +195,50 @@ def _status(answer: str) -> str:
     import json
 
     return str(json.loads(answer.splitlines()[-1])["status"])
+
+
+@pytest.fixture
+def image_name(client: DockerClient) -> Iterator[str]:
+    """A name that no image has; all that have it at the end are gone then."""
+    name = f"mldeploy-tests/{uuid.uuid4().hex}"
+    yield name
+    for one in client.images.list():
+        for tag in one.tags:
+            if f"{name}:" in tag:
+                client.images.remove(tag, force=True)
+
+
+StartContainer = Callable[..., tuple[Any, dict[int, int]]]
+
+
+@pytest.fixture
+def start_container(client: DockerClient) -> Iterator[StartContainer]:
+    """Starts containers as `docker run --publish` does; gives each, and its ports by those inside."""
+    started: list[Any] = []
+
+    def start(image: str, *ports: int, **more: Any) -> tuple[Any, dict[int, int]]:
+        # a port that the engine chooses; types-docker does not know that
+        published: Any = {f"{port}/tcp": ("127.0.0.1", None) for port in ports or (5001,)}
+        container = client.containers.run(image, detach=True, ports=published, **more)
+        started.append(container)
+        container.reload()
+        bound = container.attrs["NetworkSettings"]["Ports"]
+        return container, {int(port.partition("/")[0]): int(bound[port][0]["HostPort"]) for port in published}
+
+    yield start
+    for container in started:
+        container.remove(force=True, v=True)
+
+
+@pytest.fixture
+def eventually() -> Callable[[Callable[[], Any]], Any]:
+    """Polls a condition until it is true, and gives its value."""
+
+    def wait(condition: Callable[[], Any]) -> Any:
+        deadline = time.monotonic() + _SECONDS
+        while not (value := condition()):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        return value
+
+    return wait
