@@ -22,9 +22,7 @@ from mldeploy.events import Report, Step, silent
 from mldeploy.images import bytecode, layer
 from mldeploy.images.conda import failures, rattling
 from mldeploy.images.conda.locks import CondaLock, Inside
-from mldeploy.images.image import Image
 from mldeploy.images.layer import Entry, Layer
-from mldeploy.images.loading import load
 from mldeploy.images.resolving import PREFIX
 from mldeploy.packaging import conda_specs
 from mldeploy.packaging.alone import alone
@@ -214,19 +212,11 @@ def _compiled(
     if not sources:
         return []
     if lock.python is None:
-        below, interpreter = foundation.layers, foundation.interpreter
+        made = bytecode.compiled(client, foundation.image.id, foundation.interpreter, sources, below=foundation.layers)
     else:
         plain = layer.write(f"conda {_LAYOUT} without bytecode {lock.digest}", created_by, entries.values())
-        below, interpreter = (plain,), f"{PREFIX}/bin/python"
-    if not below:
-        made = bytecode.compiled(client, foundation.image.id, interpreter, sources)
-    else:
-        image = Image(foundation.image, below, {"Labels": {"mldeploy.kind": "bytecode"}})
-        load(client, image)
-        try:
-            made = bytecode.compiled(client, image.id, interpreter, sources)
-        finally:
-            client.images.remove(image.id, force=True)
+        made = bytecode.compiled(client, foundation.image.id, f"{PREFIX}/bin/python", sources, below=[plain])
+        plain.path.unlink()
     return [Entry(path, code) for path, code in sorted(made.items())]
 
 
