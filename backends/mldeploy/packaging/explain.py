@@ -45,7 +45,7 @@ def resolving(failure: UvFailure, question: Question, *, offline: bool) -> Envir
     """
     if lacking := _compiler_lacking(failure.output):
         return lacking
-    hint = _outside(failure.output, offline=offline)
+    hint = _outside(failure.output, offline=offline) or _brought(failure.output, question)
     if not hint:
         mended = pins.nearest_pins(question.wanted, question.python.interpreter, offline=offline)
         hint = _nearest(mended) or _inside(failure.output)
@@ -128,6 +128,15 @@ def _outside(output: str, *, offline: bool) -> str:
         return "leave out --offline once, so that uv has the packages in its cache"
     if _UNREACHED.search(output):
         return "the index could not be reached: check the network, or name another in uv.toml or UV_DEFAULT_INDEX"
+    return ""
+
+
+def _brought(output: str, question: Question) -> str:
+    """What to do if what conda brings does not fit; empty if that is not it."""
+    for pin, _ in question.provided:
+        name = pin.partition("==")[0]
+        if re.search(rf"only {re.escape(name)}[<=>!]", output):
+            return f"conda brings {pin}: ask conda for another version of it, or loosen what pip asks of {name}"
     return ""
 
 

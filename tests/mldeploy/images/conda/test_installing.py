@@ -283,3 +283,13 @@ def test_a_service_s_environment_has_what_conda_and_what_pip_brings(
     finally:
         container.remove(force=True)
     assert said == f"/{ENV}/share/shapes 0.3 /{ENV}"
+
+
+def test_what_pip_asks_of_a_package_that_conda_brings_is_checked(
+    client: DockerClient, base: BaseImage, serve: Serve, outside: None, tmp_path: Path
+) -> None:
+    file = tmp_path / "environment.yml"
+    file.write_text(f"channels: ['{serve().url}']\ndependencies: [greeter, {{pip: [gree.ter>=9]}}]\n")
+    with pytest.raises(EnvironmentException, match="cannot be resolved") as caught:
+        resolve(Environment.from_conda_specification("both", file), Locks())
+    assert caught.value.hint.startswith("conda brings gree-ter==0.3: ask conda for another version of it")
