@@ -161,7 +161,10 @@ def _fetched(client: DockerClient, image: str, minor: str, machine: str, own: st
             for entry in entries
             if entry.path.endswith(".py") and isinstance(entry.content, Path)
         }
-        compiled = bytecode.compiled(client, image, _path(full), sources, [bare])
+        try:
+            compiled = bytecode.compiled(client, image, _path(full), sources, [bare])
+        finally:
+            bare.path.unlink(missing_ok=True)
         whole = [*entries, *(Entry(path, code) for path, code in compiled.items())]
         made = layer.write(_key(full, machine), f"Python {full} of python-build-standalone", whole)
     memory.write_text(json.dumps({"full": full}), encoding="utf-8")
