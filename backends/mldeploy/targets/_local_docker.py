@@ -3,7 +3,7 @@
 So a changed script needs no image, and a model is never copied into one. An engine of another machine has no folders of
 this one: there the whole package is an image.
 
-`container.json` in the instance's folder is written before the container is made, so whoever dies in between, the next
+A file in the instance's folder (`MARK`) is written before the container is made, so whoever dies in between, the next
 deployment or deletion of that name finds both.
 """
 
@@ -13,7 +13,7 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,7 @@ from mldeploy.errors import EngineException
 from mldeploy.events import Notice, Report, Step
 from mldeploy.packaging.source import MODELS_FOLDER
 from mldeploy.targets import _local_states
-from mldeploy.targets._local_folder import hand_over, instance, lay_out, variables
+from mldeploy.targets._local_folder import MARK, hand_over, instance, lay_out, variables
 from mldeploy.targets._protocol import UNREACHABLE, Deployment, Description, Handle
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from mldeploy.images.resolving import ImageEnvironment
     from mldeploy.targets.local import Start
 
-_MARK = "container.json"
+_OWN_IMAGE = "mldeploy.image"  # a container's label: the image that goes with it
 _TRIES = 5  # for a free port that somebody takes before the container has it
 
 
@@ -125,7 +125,6 @@ class _Starting:
             **asdict(self._running),
             "folder": str(self._folder),
             "image": self._container.image,
-            "whole": not self._container.mounts,
         }
 
     def _make_again(self, port: int | None) -> None:
@@ -165,15 +164,7 @@ def logs(handle: Handle, num_lines: int) -> str:
 
 def delete(handle: Handle) -> None:
     """Remove the container, the image that was made for it alone, and its folder."""
-    docker.remove(handle["container"])
-    if handle.get("whole"):
-        docker.remove_image(handle["image"])
-    shutil.rmtree(handle["folder"], ignore_errors=True)
-
-
-def is_marked(folder: Path) -> bool:
-    """Whether an instance's folder is that of a container."""
-    return (folder / _MARK).exists()
+    remove(Path(handle["folder"]))
 
 
 def remove(folder: Path) -> None:
@@ -182,9 +173,8 @@ def remove(folder: Path) -> None:
     Raises:
         EngineException: The engine does not answer; the folder stays, so that it is tried again.
     """
-    if is_marked(folder):
-        for container in docker.instances({"mldeploy.instance": folder.name}):
-            docker.remove(container)
+    for container, labels in docker.instances({"mldeploy.instance": folder.name}).items():
+        _remove(container, labels)
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -195,9 +185,17 @@ def remove_strays(folder: Path, keep: Handle) -> None:
         folder: The service's.
         keep: The handle of the one that stays; empty removes all.
     """
-    for container in docker.instances({"mldeploy.store": _store(folder), "mldeploy.service": folder.name}):
+    ours = docker.instances({"mldeploy.store": _store(folder), "mldeploy.service": folder.name})
+    for container, labels in ours.items():
         if container != keep.get("container"):
-            docker.remove(container)
+            _remove(container, labels)
+
+
+def _remove(container: str, labels: Mapping[str, str]) -> None:
+    """Remove a container, and the image that was made for it alone."""
+    docker.remove(container)
+    if image := labels.get(_OWN_IMAGE):
+        docker.remove_image(image)
 
 
 def _image(deployment: Deployment, report: Report, old: Handle) -> tuple[str, bool]:
@@ -232,7 +230,7 @@ def _container(deployment: Deployment, folder: Path, image: str, mounted: bool, 
 
     name = f"mldeploy-{deployment.service}-{folder.name}"
     folder.mkdir(parents=True)
-    (folder / _MARK).write_text(json.dumps({"name": name}))
+    (folder / MARK).write_text(json.dumps({"name": name}))
     mounts: tuple[Mount, ...] = ()
     user = None
     if mounted:
@@ -249,7 +247,7 @@ def _container(deployment: Deployment, folder: Path, image: str, mounted: bool, 
         image=image,
         name=name,
         command=(*command(deployment.serving.module), *flags),
-        labels=_labels(deployment, folder),
+        labels=_labels(deployment, folder) | ({} if mounted else {_OWN_IMAGE: image}),
         environment=variables(deployment, APP_ROOT),
         mounts=mounts,
         user=user,

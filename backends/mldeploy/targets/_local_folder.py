@@ -11,6 +11,9 @@ from mldeploy.errors import WebserviceException
 from mldeploy.packaging.source import MODELS_FOLDER
 from mldeploy.targets._protocol import Deployment
 
+MARK = "container.json"
+"""The file in it that says that it is a container's, not a process's."""
+
 _FOLDER = 0o755
 
 

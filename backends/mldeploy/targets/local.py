@@ -17,6 +17,7 @@ from mldeploy.engines import process
 from mldeploy.errors import EngineException, UserErrorException, WebserviceException
 from mldeploy.events import Report
 from mldeploy.targets import _local_process
+from mldeploy.targets._local_folder import MARK
 from mldeploy.targets._protocol import Deployment, Description, Handle
 
 if TYPE_CHECKING:
@@ -75,22 +76,24 @@ class LocalTarget:
         a container that was stopped for it is started again.
         """
         old, asked = _engine_of(handle), _port(deployment)
-        with _engine_for(deployment).prepared(deployment, asked or handle["port"], report, handle) as start:
-            if asked not in {None, handle["port"]}:
-                return _handle(start(asked))
-            old.stop(handle)
-            try:
+        port, stopped = asked or handle["port"], False
+        try:
+            with _engine_for(deployment).prepared(deployment, port, report, handle) as start:
+                if port == handle["port"]:
+                    stopped = True
+                    old.stop(handle)
                 try:
-                    return _handle(start(asked or handle["port"]))
+                    return _handle(start(port))
                 except WebserviceException:
                     if asked:
                         raise
                     # nobody asked for the port, and somebody has taken it since the old one ended
                     return _handle(start(None))
-            except BaseException:
+        except BaseException:
+            if stopped:
                 with contextlib.suppress(EngineException, WebserviceException):
                     old.resume(handle)
-                raise
+            raise
 
     def describe(self, handle: Handle) -> Description:
         """What the engine sees now."""
@@ -119,7 +122,7 @@ class LocalTarget:
         for instance in folder.glob("*"):
             if instance.name == kept:
                 continue
-            if (instance / "container.json").exists():
+            if (instance / MARK).exists():
                 containers = True
                 with contextlib.suppress(EngineException):
                     _engine("docker").remove(instance)
