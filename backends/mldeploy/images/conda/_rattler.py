@@ -11,7 +11,6 @@ import json
 import math
 import os
 import sys
-import tempfile
 import threading
 import time
 import warnings
@@ -139,7 +138,8 @@ async def _there(gateway: Gateway, sources: list[Any], platforms: list[Any], spe
 
 
 async def _install(asked: dict[str, Any]) -> dict[str, Any]:
-    records = [_record(one) for one in asked["records"]]
+    scratch = Path(asked["prefix"]).with_name("index.json")
+    records = [_record(one, scratch) for one in asked["records"]]
     cache = PackageCache(Path(asked["cache"], "packages"))
     if asked["offline"]:
         index = await cache.index()
@@ -199,11 +199,9 @@ def _python(minor: str, subdir: str) -> RepoDataRecord:
     return RepoDataRecord(record, file, f"{_NOWHERE}/{subdir}/{file}", _NOWHERE)
 
 
-def _record(said: dict[str, Any]) -> RepoDataRecord:
-    with tempfile.TemporaryDirectory(prefix="mldeploy-conda-") as scratch:
-        index = Path(scratch, "index.json")
-        index.write_text(json.dumps(said), encoding="utf-8")
-        record = PackageRecord.from_index_json(index, said.get("size"), said["sha256"], said.get("md5"))
+def _record(said: dict[str, Any], scratch: Path) -> RepoDataRecord:
+    scratch.write_text(json.dumps(said), encoding="utf-8")
+    record = PackageRecord.from_index_json(scratch, said.get("size"), said["sha256"], said.get("md5"))
     return RepoDataRecord(record, said["fn"], said["url"], said["channel"])
 
 

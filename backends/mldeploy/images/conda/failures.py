@@ -83,12 +83,12 @@ def failed(failure: RattlerFailure, channels: Sequence[Channel] = ()) -> Environ
         The error to raise.
     """
     text = failure.text
-    if failure.kind == "Ended":
+    if failure.kind in {"Ended", "TypeError", "AttributeError"}:  # broken, or of another version
         return EnvironmentException(
-            "py-rattler ended without an answer",
+            "py-rattler does not work",
             where=_WHERE,
             reason="\n".join(text.splitlines()[-_LAST_LINES:]),
-            hint="install it anew (pip install --force-reinstall py-rattler)",
+            hint="install it anew: pip install --force-reinstall 'pytest-mldeploy[conda]'",
         )
     if _FULL.search(text):
         return explain.disk(OSError(errno.ENOSPC, "No space left on device"), None)

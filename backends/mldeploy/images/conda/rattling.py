@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +21,7 @@ from mldeploy.store.places import cache_root
 _PROGRAM = Path(__file__).with_name("_rattler.py")
 PATIENCE_S = 180.0
 """How long an index may take to come, or a package to go on coming."""
+_ABANDONED_S = 24 * 3600.0
 INSTALL = "pip install 'pytest-mldeploy[conda]'"
 
 
@@ -51,6 +54,7 @@ def ask(question: dict[str, Any], report: Report) -> dict[str, Any]:
         raise EnvironmentException(
             "conda packages need py-rattler, which is not installed", where="condaDependencies", hint=INSTALL
         )
+    _sweep(cache_root() / "conda" / "packages")
     asked = json.dumps({**question, "cache": str(cache_root() / "conda"), "patience": PATIENCE_S})
     # a file, for a pipe that nobody reads would stop it when it is full
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as complaints:
@@ -94,3 +98,11 @@ def _heard(process: subprocess.Popen[str], asked: str, report: Report) -> dict[s
             return answer
         report(Progress("install", said["done"], said["total"]))
     return None
+
+
+def _sweep(packages: Path) -> None:
+    """Remove what killed processes left half unpacked; py-rattler itself takes no notice of it."""
+    for half in packages.glob(".*"):
+        with suppress(OSError):
+            if half.is_dir() and time.time() - half.stat().st_mtime > _ABANDONED_S:
+                shutil.rmtree(half, ignore_errors=True)

@@ -251,18 +251,28 @@ class Locks(dict[str, str]):
         self[key] = text
 
 
+@pytest.mark.parametrize("own_python", [False, True])
 def test_a_service_s_environment_has_what_conda_and_what_pip_brings(
-    client: DockerClient, base: BaseImage, serve: Serve, outside: None, tmp_path: Path
+    client: DockerClient,
+    base: BaseImage,
+    channel: Channel,
+    serve: Serve,
+    outside: None,
+    tmp_path: Path,
+    own_python: bool,
 ) -> None:
     file = tmp_path / "environment.yml"
     served = serve()
+    if own_python:
+        python_package(channel)
     file.write_text(
         f"channels: ['{served.url}']\ndependencies: [python=3.11, teller, greeter, six, {{pip: [gree.ter>=0.1]}}]\n"
     )
     environment, locks = Environment.from_conda_specification("both", file), Locks()
     resolved = resolve(environment, locks)
     assert resolved.conda is not None
-    assert [one.name for one in resolved.conda.records] == ["greeter", "shapes", "teller"]
+    assert {one.name for one in resolved.conda.records} - {"python"} == {"greeter", "shapes", "teller"}
+    assert (resolved.interpreter == f"/{ENV}/bin/python") is own_python
     assert "gree-ter" not in resolved.lock, "conda brings it: uv does not install it a second time"
     assert "six==" in resolved.lock
     count = len(served.asked)
@@ -282,6 +292,7 @@ def test_a_service_s_environment_has_what_conda_and_what_pip_brings(
         said = container.logs().decode().strip()
     finally:
         container.remove(force=True)
+        client.images.remove(image.id, force=True)  # the channel's URL is in it: no later run has the same
     assert said == f"/{ENV}/share/shapes 0.3 /{ENV}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -283,12 +284,21 @@ def test_whoever_is_killed_leaves_nothing_that_counts(
     assert versions(conda.solve(asked("teller", channels=(served.url,)), nowhere))["shapes"] == "1.2"
 
 
+def test_what_was_left_half_unpacked_long_ago_is_removed(channel: Channel, nowhere: Foundation, tmp_path: Path) -> None:
+    old, new = (tmp_path / "cache" / "conda" / "packages" / name for name in (".old-1.0-0abc", ".new-1.0-0abc"))
+    for half in (old, new):
+        (half / "share").mkdir(parents=True)
+    os.utime(old, (0, 0))
+    conda.solve(asked("shapes", channels=(str(channel.folder),)), nowhere)
+    assert (old.exists(), new.exists()) == (False, True)
+
+
 def test_a_broken_py_rattler_is_told(nowhere: Foundation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "broken" / "rattler").mkdir(parents=True)
     (tmp_path / "broken" / "rattler" / "__init__.py").write_text("raise ImportError('libssl is missing')\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "broken"))
     error = refused(nowhere, "shapes", channels=("conda-forge",))
-    assert error.message == "py-rattler ended without an answer"
+    assert error.message == "py-rattler does not work"
     assert "libssl is missing" in error.reason
 
 
