@@ -49,6 +49,10 @@ _LINE = re.compile(r"parse error (?:on )?line (\d+)")
 _WORD = re.compile(r"(?:failed to parse Dockerfile: )?([A-Z]+) ")
 
 
+class UntrustedServer(EnvironmentException):
+    """A step fetched from a server whose certificate the image does not trust."""
+
+
 def build(
     client: DockerClient,
     dockerfile: str,
@@ -133,17 +137,39 @@ def sweep(client: DockerClient) -> int:
     Returns:
         How many were removed. What has got a name, or has another image on it, stays.
     """
-    from docker.errors import NotFound
-
+    journals = list(_journals().glob("*.images"))
+    left = [image for journal in journals for image in journal.read_text(encoding="utf-8").split()]
     removed = 0
-    for journal in _journals().glob("*.images"):
-        for image in reversed(journal.read_text(encoding="utf-8").split()):
-            with suppress(NotFound, EngineException):  # gone already, or in use by now
-                if not asking(client.api.inspect_image, image)["RepoTags"]:
-                    asking(client.api.remove_image, image, noprune=True)
-                    removed += 1
+    while gone := [image for image in reversed(left) if _removed(client, image)]:
+        # what stood on them in another build's list may have been in the way
+        removed += len(gone)
+        left = [image for image in left if image not in gone]
+    for journal in journals:
         journal.unlink(missing_ok=True)
     return removed
+
+
+def discard(client: DockerClient, image: str) -> None:
+    """Remove an image that only a build needed; where another stands on it, `sweep` does it later.
+
+    Args:
+        client: The engine.
+        image: Its id.
+    """
+    if not _removed(client, image):
+        with _journal() as journal:
+            journal.write(f"{image}\n")
+
+
+def _removed(client: DockerClient, image: str) -> bool:
+    """Remove an image without a name, if nothing stands on it."""
+    from docker.errors import NotFound
+
+    with suppress(NotFound, EngineException):  # gone already, or in use by now
+        if not asking(client.api.inspect_image, image)["RepoTags"]:
+            asking(client.api.remove_image, image, noprune=True)
+            return True
+    return False
 
 
 class _Run:
@@ -262,7 +288,8 @@ class _Run:
     def _failed(self, said: str, hint: str) -> EnvironmentException:
         found = failures.cause("\n".join([*self._output, said]))
         cause = f": {found.what}" if found else ""
-        return EnvironmentException(
+        kind = UntrustedServer if found and found.is_untrusted else EnvironmentException
+        return kind(
             f"the image does not build{cause}",
             where=self._place(said),
             reason=self._reason(scrub(said)),

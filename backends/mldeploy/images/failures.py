@@ -14,8 +14,8 @@ _APT = "check the name, and that `apt-get update` is in the same RUN"
 _PIP = "check name and version, and that there is one for the image's Python"
 _CONDA = "check the name, and that the channel that has it is among the channels"
 _CERTIFICATE = (
-    "this network's own certificate authority has to be in the image before anything is fetched over https: "
-    "a Dockerfile gets no file of this machine, so ADD it from a URL, or put it into the image named in FROM"
+    "SSL_CERT_FILE names the bundle with this network's own certificate authority: it is then trusted while an image "
+    "is built, and is not in the image"
 )
 _NETWORK = "the build's container reaches no such host: check the network, and proxies in Docker's config.json"
 _DISK = "the engine's disk is full: `docker system df` shows by what; `mldeploy images prune` removes what is ours"
@@ -34,6 +34,16 @@ class Cause:
 
     what: str
     hint: str
+
+    @property
+    def is_untrusted(self) -> bool:
+        """A server's certificate was not trusted."""
+        return self.hint == _CERTIFICATE
+
+    @property
+    def is_unreached(self) -> bool:
+        """A host could not be reached."""
+        return self.hint == _NETWORK
 
 
 _UNTRUSTED = (

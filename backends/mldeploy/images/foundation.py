@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from mldeploy.config.environment import is_stock_image
 from mldeploy.engines.connection import asking
 from mldeploy.errors import EnvironmentException
-from mldeploy.events import Report, Step, silent
+from mldeploy.events import Notice, Report, Step, silent
 from mldeploy.images import base, building, dockerfile, interpreters
 from mldeploy.images.base import BaseImage
 from mldeploy.images.probing import Seen, python_in
@@ -22,6 +22,8 @@ from mldeploy.packaging.alone import alone
 from mldeploy.store.places import cache_root
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from docker import DockerClient
 
     from mldeploy.config.environment import EnvironmentDefinition, RegistryDefinition
@@ -181,36 +183,60 @@ def _built(
     refresh: bool,
 ) -> BaseImage:
     """The image of a Dockerfile, built unless the same one was built on the same images."""
-    ids: dict[str, str] = {}
-    names: dict[str, str] = {}
-    for name in dockerfile.bases(text):
-        if _is_ours(name):
-            below = base.base(client, report=report, offline=offline)
-        else:
-            below = _had(client, name, _of(registry, name), report, offline, refresh)
-        _check_machine(client, below, f"{_DOCKERFILE}: FROM {name}")
-        names[name], ids[name] = below.reference, below.id
-    key = hashlib.sha256("\0".join((text, *(f"{name}={ids[name]}" for name in sorted(ids)))).encode()).hexdigest()
+    below = {name: _below(client, name, registry, report, offline, refresh) for name in dockerfile.bases(text)}
+    ids = sorted(f"{name}={image.id}" for name, image in below.items())
+    key = hashlib.sha256("\0".join((text, *ids)).encode()).hexdigest()
     if not refresh and (image := _labelled(client, key)):
         return image
     with alone(cache_root() / "foundations" / f"{key}.build", report, "the same image"):
         if not refresh and (image := _labelled(client, key)):
             return image
         report(Step("image", f"building the image of {_DOCKERFILE}"))
-        tag = f"{REPOSITORY}:{key[:12]}"
-        building.build(
-            client,
-            dockerfile.with_bases(text, lambda name: names.get(name, name)),
-            tag=tag,
-            labels={base.KIND: KIND, _TEXT: key},
-            report=report,
-            where=_DOCKERFILE,
-            fresh=refresh,
-        )
+        _build(client, text, below, key, report, fresh=refresh)
         image = _labelled(client, key)
     if image is None:
         raise EnvironmentException("the image was built, and is gone again", where=_DOCKERFILE, hint="try once more")
     return image
+
+
+def _below(
+    client: DockerClient,
+    name: str,
+    registry: RegistryDefinition | None,
+    report: Report,
+    offline: bool,
+    refresh: bool,
+) -> BaseImage:
+    """What a `FROM` names."""
+    if _is_ours(name):
+        return base.base(client, report=report, offline=offline)
+    image = _had(client, name, _of(registry, name), report, offline, refresh)
+    _check_machine(client, image, f"{_DOCKERFILE}: FROM {name}")
+    return image
+
+
+def _build(
+    client: DockerClient, text: str, below: Mapping[str, BaseImage], key: str, report: Report, *, fresh: bool
+) -> None:
+    from mldeploy.images import certificates
+
+    tag, labels = f"{REPOSITORY}:{key[:12]}", {base.KIND: KIND, _TEXT: key}
+    try:
+        building.build(
+            client,
+            dockerfile.with_bases(text, lambda name: below[name].reference if name in below else name),
+            tag=tag,
+            labels=labels,
+            report=report,
+            where=_DOCKERFILE,
+            fresh=fresh,
+        )
+    except building.UntrustedServer:
+        authorities = certificates.bundle()
+        if authorities is None:
+            raise
+        report(Notice(f"building once more, with the certificate authorities of {authorities}; the image keeps none"))
+        certificates.build(client, text, below, authorities, tag=tag, labels=labels, report=report, where=_DOCKERFILE)
 
 
 def _of(registry: RegistryDefinition | None, image: str) -> RegistryDefinition | None:

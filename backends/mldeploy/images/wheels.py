@@ -275,12 +275,19 @@ class _Work:
                 hint=f"{building.TIMEOUT}=SECONDS allows more",
             )
         found = failures.cause(last)
+        what = f": {found.what}" if found else ""
+        hint = (
+            "a version with a wheel needs no build; libraries and headers that it builds against come by a "
+            "docker.baseDockerfile: FROM azureml/base:latest, RUN apt-get update && apt-get install -y LIBRARY-dev"
+        )
+        if found and found.is_unreached:
+            what = ": its build fetches something by itself, and has no network"
+            hint = "a version with a wheel; or build one where there is a network (`pip wheel`), and list the file"
         return EnvironmentException(
-            f"{source} does not build{f': {found.what}' if found else ''}",
+            f"{source} does not build{what}",
             where=f"{source.name}=={source.version}",
             reason=last or f"it ended with {ended.code}",
-            hint="a version with a wheel needs no build; libraries and headers that it builds against come by a "
-            "docker.baseDockerfile: FROM azureml/base:latest, RUN apt-get update && apt-get install -y LIBRARY-dev",
+            hint=hint,
         )
 
 

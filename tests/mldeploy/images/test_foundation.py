@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import json
@@ -13,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
+import trustme
 
 from mldeploy.config.environment import EnvironmentDefinition
 from mldeploy.errors import EngineException, EnvironmentException
-from mldeploy.events import Event, Output, Step
+from mldeploy.events import Event, Notice, Output, Step
 from mldeploy.images import building
 from mldeploy.images.foundation import Foundation, found
+from mldeploy.images.throwaway import throwaway
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -292,6 +295,74 @@ def test_a_dockerfile_that_fails(client: DockerClient, base: BaseImage, label: s
     with pytest.raises(EnvironmentException, match="apt knows no package no-such-package") as caught:
         found(client, _definition(baseDockerfile=text))
     assert caught.value.where == "docker.baseDockerfile, line 3"
+
+
+_FETCH = """
+import ssl, threading, http.server, urllib.request
+server = http.server.HTTPServer(("127.0.0.1", 8443), http.server.SimpleHTTPRequestHandler)
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain("/srv/server.pem")
+server.socket = context.wrap_socket(server.socket, server_side=True)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+print(urllib.request.urlopen("https://localhost:8443/srv/").status)
+"""
+
+
+def _text(path: str, content: bytes) -> str:
+    return f"RUN echo {base64.b64encode(content).decode()} | base64 -d > {path}"
+
+
+def test_a_networks_own_authority_is_trusted_while_it_is_built_and_is_not_in_the_image(
+    client: DockerClient, base: BaseImage, label: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = trustme.CA()
+    server = authority.issue_cert("localhost").private_key_and_cert_chain_pem.bytes()
+    text = f"""
+FROM azureml/base:latest AS fetched
+LABEL test={label}
+{_text("/srv/fetch.py", _FETCH.encode())}
+{_text("/srv/server.pem", server)}
+RUN python3 /srv/fetch.py > /srv/status
+FROM fetched
+ENV MINE=1 GIT_SSL_CAINFO=/mine.pem
+USER 1234
+RUN env > /tmp/seen
+"""
+    for name in ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(EnvironmentException, match="a server's certificate is not trusted") as caught:
+        found(client, _definition(baseDockerfile=text))
+    assert caught.value.where == "docker.baseDockerfile, line 6"
+    assert "SSL_CERT_FILE" in caught.value.hint
+
+    authorities = tmp_path / "authorities.pem"
+    authority.cert_pem.write_to_path(authorities)
+    monkeypatch.setenv("SSL_CERT_FILE", str(authorities))
+    told: list[Event] = []
+    foundation = found(client, _definition(baseDockerfile=text), report=told.append)
+    assert [one.text for one in told if isinstance(one, Notice)] == [
+        f"building once more, with the certificate authorities of {authorities}; the image keeps none"
+    ]
+    config = foundation.image.config
+    assert (config["User"], config["Labels"]["test"], config["Labels"]["mldeploy.kind"]) == (
+        "1234",
+        label,
+        "foundation",
+    )
+    assert {"MINE=1", "GIT_SSL_CAINFO=/mine.pem", "LANG=C.UTF-8"} <= set(config["Env"])
+    assert "authorities" not in json.dumps([config, client.api.history(foundation.image.id)])
+    code = (
+        "import os; print(os.path.exists('/.mldeploy-authorities.crt'), open('/srv/status').read().strip()); "
+        "print(os.listdir('/etc/apt/apt.conf.d'))"
+    )
+    with throwaway(client, foundation.image.id, ["/usr/bin/python3", "-c", code], kind="test") as container:
+        said = container.run(30).out
+    assert said.startswith("False 200")
+    assert "mldeploy" not in said
+    assert found(client, _definition(baseDockerfile=text), offline=True) == foundation
+    building.sweep(client)
+    mine = client.images.list(filters={"label": f"test={label}"})
+    assert [one.id for one in mine] == [foundation.image.id], "no image that has the authorities is left"
 
 
 def test_an_image_that_cannot_be_pulled(client: DockerClient, free_port: int) -> None:
