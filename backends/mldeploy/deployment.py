@@ -20,7 +20,7 @@ from mldeploy.events import Notice, Report, Step, silent
 from mldeploy.store.owners import this_process
 from mldeploy.store.services import Operation, ServiceRecord, busy, refuse_busy
 from mldeploy.targets import target_for
-from mldeploy.targets._protocol import Deployment, Description, Handle
+from mldeploy.targets._protocol import UNREACHABLE, Deployment, Description, Handle
 
 if TYPE_CHECKING:
     from mldeploy.config.deployment import DeploymentConfiguration
@@ -282,7 +282,8 @@ def settle(workspace: Workspace, name: str) -> tuple[ServiceRecord, Description]
             return record, Description("Transitioning", None, None, None)
         return record, Description("Failed", None, None, _INTERRUPTED)
     seen = target_for(record.compute_type).describe(record.handle)
-    if record.operation != "Running":
+    unseen = not at_work and seen.error is not None and seen.error["code"] == UNREACHABLE
+    if record.operation != "Running" or unseen:
         return record, seen
     if at_work or seen.state not in _FINAL:
         return record, replace(seen, state="Transitioning", error=None if at_work else seen.error)

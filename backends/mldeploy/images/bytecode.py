@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from mldeploy.errors import EnvironmentException
+from mldeploy.images.throwaway import throwaway
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _FOLDER = ".mldeploy-bytecode"
 _SECONDS = 600
+_LAST_LINES = 20
 _PROGRAM = Path(__file__).with_name("_compile.py")
 
 
@@ -63,38 +65,27 @@ def compiled(
 
     Raises:
         EnvironmentException: The interpreter does not run there.
+        EngineException: The engine does not answer.
     """
     if not sources:
         return {}
-    container = client.api.create_container(
-        image,
-        [interpreter, "-I", "-S", f"/{_FOLDER}/compile.py", f"/{_FOLDER}"],
-        entrypoint="",
-        user="0:0",
-        environment={"PYTHONHASHSEED": "0"},
-        labels={"mldeploy.kind": "bytecode"},
-        host_config=client.api.create_host_config(
-            network_mode="none", cap_drop=["ALL"], security_opt=["no-new-privileges"]
-        ),
-    )["Id"]
-    try:
+    command = [interpreter, "-I", "-S", f"/{_FOLDER}/compile.py", f"/{_FOLDER}"]
+    with throwaway(client, image, command, kind="bytecode", environment={"PYTHONHASHSEED": "0"}) as container:
         for layer in below:
             with layer.path.open("rb") as archive:
-                client.api.put_archive(container, "/", archive)
-        client.api.put_archive(container, "/", _packed(sources))
-        client.api.start(container)
-        code = client.api.wait(container, timeout=_SECONDS)["StatusCode"]
-        if code:
+                container.put(archive)
+        container.put(_packed(sources))
+        ended = container.run(_SECONDS)
+        if ended.code != 0:
+            said = "\n".join((ended.err or ended.out).strip().splitlines()[-_LAST_LINES:])
             raise EnvironmentException(
                 "the image's Python cannot compile the environment's modules",
                 where=f"{interpreter} in {image}",
-                reason=client.api.logs(container, tail=20).decode(errors="replace").strip() or f"exit code {code}",
+                reason=said or (f"exit code {ended.code}" if ended.code else f"not done within {_SECONDS} s"),
                 hint="see whether that Python is whole: docker run --rm -it --entrypoint "
                 f"{interpreter} {image} -c 'import marshal, importlib.util'",
             )
-        return _unpacked(b"".join(client.api.get_archive(container, f"/{_FOLDER}/out")[0]))
-    finally:
-        client.api.remove_container(container, force=True, v=True)
+        return _unpacked(b"".join(container.get(f"/{_FOLDER}/out")))
 
 
 def _packed(sources: Mapping[str, Path]) -> bytes:

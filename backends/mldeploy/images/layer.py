@@ -9,14 +9,18 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
+import shutil
 import tarfile
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import IO
 
+from mldeploy.store.owners import alive, this_process
 from mldeploy.store.places import cache_root
 
 EPOCH_S = 315532800
@@ -223,7 +227,7 @@ def _scratch() -> Iterator[Path]:
     home = root()
     try:
         (home / "keys").mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix="partial-", dir=home)
+        handle, name = tempfile.mkstemp(prefix=_partial(), dir=home)
         os.close(handle)
         try:
             yield Path(name)
@@ -245,10 +249,35 @@ def staging() -> Iterator[Path]:
     home = root()
     try:
         home.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="partial-", dir=home, ignore_cleanup_errors=True) as folder_:
+        _sweep(home)
+        with tempfile.TemporaryDirectory(prefix=_partial(), dir=home, ignore_cleanup_errors=True) as folder_:
             yield Path(folder_)
     except OSError as error:
         raise explain.disk(error, home) from error
+
+
+def _partial() -> str:
+    """How the names of what is not whole yet begin: with whose it is."""
+    owner = this_process()
+    return f"partial-{_machine(owner['host'])}-{owner['pid']}-{owner['start_time']:.0f}-"
+
+
+def _machine(host: str) -> str:
+    return hashlib.sha256(host.encode()).hexdigest()[:8]
+
+
+def _sweep(home: Path) -> None:
+    """Remove what processes of this machine that are gone have left half made."""
+    here = platform.node()
+    for half in home.glob(f"partial-{_machine(here)}-*"):
+        _, _, pid, start, *_ = half.name.split("-")
+        owner = {"pid": int(pid), "start_time": float(start), "host": here}
+        if alive(owner, since=datetime.now(timezone.utc)):
+            continue
+        if half.is_dir():
+            shutil.rmtree(half, ignore_errors=True)
+        else:
+            half.unlink(missing_ok=True)
 
 
 def root() -> Path:

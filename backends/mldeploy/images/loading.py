@@ -10,9 +10,11 @@ from __future__ import annotations
 import json
 import tarfile
 import tempfile
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import IO, TYPE_CHECKING, Any
 
+from mldeploy.engines.connection import asking
 from mldeploy.errors import EngineException
 from mldeploy.events import Progress, Report, Step, silent
 from mldeploy.images import layer
@@ -44,16 +46,20 @@ def load(client: DockerClient, image: Image, tag: str | None = None, report: Rep
         _send(client, image, report)
     if tag:
         repository, _, label = tag.rpartition(":")
-        client.api.tag(image.id, repository, label)
+        asking(client.api.tag, image.id, repository, label)
 
 
 def is_there(client: DockerClient, image_id: str) -> bool:
-    """Tells whether an engine has an image."""
-    from docker.errors import ImageNotFound
+    """Tells whether an engine has an image.
+
+    Raises:
+        EngineException: It does not answer.
+    """
+    from docker.errors import NotFound
 
     try:
-        client.api.inspect_image(image_id)
-    except ImageNotFound:
+        asking(client.api.inspect_image, image_id)
+    except NotFound:
         return False
     return True
 
@@ -89,13 +95,17 @@ def base_layers(client: DockerClient, base: BaseImage) -> tuple[Layer, ...]:
     if known := layer.recall(key):
         return known
     with tempfile.TemporaryFile() as file:
-        for block in client.api.get_image(base.id):
-            file.write(block)
+        asking(_save, client, base.id, file)
         file.seek(0)
         with tarfile.open(fileobj=file) as archive:
             layers = tuple(_saved(archive, name, diff_id) for name, diff_id in _named(archive, base))
     layer.remember(key, layers)
     return layers
+
+
+def _save(client: DockerClient, image: str, file: IO[bytes]) -> None:
+    for block in client.api.get_image(image):
+        file.write(block)
 
 
 def _named(archive: tarfile.TarFile, base: BaseImage) -> Iterator[tuple[str, str]]:
@@ -114,16 +124,23 @@ def _saved(archive: tarfile.TarFile, name: str, diff_id: str) -> Layer:
 
 def _known(client: DockerClient, image: Image) -> int:
     """How many of the image's own layers, from below, some image on the engine has in the same place."""
+    from docker.errors import NotFound
+
     best = 0
-    for other in client.api.images(filters={"label": "mldeploy.kind"}):
-        have = client.api.inspect_image(other["Id"])["RootFS"].get("Layers") or []
-        same = 0
-        for mine, theirs in zip(image.diff_ids, have, strict=False):
-            if mine != theirs:
-                break
-            same += 1
-        best = max(best, same - len(image.base.diff_ids))
+    for other in asking(client.api.images, filters={"label": "mldeploy.kind"}):
+        with suppress(NotFound):  # somebody has removed it since
+            best = max(best, _shared(image, asking(client.api.inspect_image, other["Id"])))
     return best
+
+
+def _shared(image: Image, other: Mapping[str, Any]) -> int:
+    """How many of an image's own layers, from below, another image has in the same place."""
+    same = 0
+    for mine, theirs in zip(image.diff_ids, other["RootFS"].get("Layers") or (), strict=False):
+        if mine != theirs:
+            break
+        same += 1
+    return same - len(image.base.diff_ids)
 
 
 def _load(client: DockerClient, image: Image, layers: Sequence[Layer | None], report: Report) -> None:

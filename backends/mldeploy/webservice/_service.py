@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from mldeploy import deployment
-from mldeploy.errors import WebserviceException
+from mldeploy.errors import EngineException, WebserviceException
 from mldeploy.events import Report, StateChanged, silent
 from mldeploy.store.drafts import Changes
 from mldeploy.store.filters import Filter, has_all
@@ -222,7 +222,7 @@ class Webservice:
                 raise WebserviceException(
                     f"Service {self.name} is still {seen.state} after {timeout_sec:g} s",
                     where=f"operation {record.operation_id}",
-                    reason=self.get_logs(_LOG_LINES_IN_ERRORS),
+                    reason=self._last_lines(),
                     hint="wait longer, or look at .get_logs()",
                 )
             say(".")
@@ -238,9 +238,16 @@ class Webservice:
             f"Error:\n{json.dumps(seen.error or record.error, indent=2)}",
             status_code=400,
             where=f"service {self.name}",
-            reason=self.get_logs(_LOG_LINES_IN_ERRORS).rstrip(),
+            reason=self._last_lines(),
             hint=self._mend(record, seen),
         )
+
+    def _last_lines(self) -> str:
+        """The end of the log, for an error's reason; where the engine is gone, why there is none."""
+        try:
+            return self.get_logs(_LOG_LINES_IN_ERRORS).rstrip()
+        except EngineException as failure:
+            return failure.message
 
     def _mend(self, record: ServiceRecord, seen: Description) -> str:
         if "AZUREML_MODEL_DIR" in json.dumps(seen.error) and not record.model_ids:
@@ -296,7 +303,7 @@ class Webservice:
             f"Service {self.name} cannot be reached: it is {seen.state}",
             status_code=503,
             where=seen.scoring_uri or "",
-            reason=("" if seen.state == "Failed" else f"{error}\n") + self.get_logs(_LOG_LINES_IN_ERRORS).rstrip(),
+            reason=("" if seen.state == "Failed" else f"{error}\n") + self._last_lines(),
             hint=self._mend(record, seen),
         )
 
