@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING
 from mldeploy.events import Report, Step
 from mldeploy.images import bytecode, layer
 from mldeploy.images.distributions import Distribution, by_need, installed
-from mldeploy.images.image import Image
 from mldeploy.images.layer import Entry, Layer, folder
-from mldeploy.images.loading import load
 from mldeploy.images.resolving import PREFIX, ImageEnvironment
 from mldeploy.images.sbom import PLACE, sbom
+from mldeploy.images.sdists import index_options
 from mldeploy.packaging import explain, pythons, serving_wheel, uv
 from mldeploy.packaging.alone import alone
 from mldeploy.store.places import cache_root
@@ -124,6 +123,7 @@ def _buildable(
 
 def _install(environment: ImageEnvironment, wanted: str, prefix: Path, offline: bool) -> None:
     wheel = serving_wheel.serving_wheel()
+    options = index_options(environment.options)  # what was to be built has been
     lock = prefix.with_name(f"{prefix.name}.lock")
     lock.write_text(f"{wanted}{wheel.requirement()} --hash=sha256:{wheel.sha256}\n", encoding="utf-8")
     try:
@@ -131,10 +131,10 @@ def _install(environment: ImageEnvironment, wanted: str, prefix: Path, offline: 
             "pip", "install", "--prefix", str(prefix), "--require-hashes", "--no-deps", "--no-build",
             "--python", pythons.own(), "--python-version", environment.python,
             "--python-platform", environment.foundation.platform,
-            "--requirements", str(lock), *environment.options, *(["--offline"] if offline else []),
+            "--requirements", str(lock), *options, *(["--offline"] if offline else []),
         )  # fmt: skip
     except uv.UvFailure as failure:
-        raise explain.installing(failure, pythons.own(), environment.options, offline=offline) from None
+        raise explain.installing(failure, pythons.own(), tuple(options), offline=offline) from None
     finally:
         lock.unlink()
 
@@ -143,7 +143,10 @@ def _parts(
     client: DockerClient, environment: ImageEnvironment, found: list[Distribution], below: tuple[Layer, ...]
 ) -> dict[str, Layer]:
     """A layer for each distribution; what is not in the cache is compiled, all at once."""
-    keys = {one.name: f"distribution {environment.python} {one.digest}" for one in found}
+    image = environment.foundation.image.id
+    # one Python compiles as another of its minor version does, most of the time
+    compiler = " ".join([image, environment.interpreter, *(one.diff_id for one in below)])
+    keys = {one.name: f"distribution {one.digest} compiled by {compiler}" for one in found}
     parts = {name: part for name, key in keys.items() if (part := layer.cached(key))}
     missing = [one for one in found if one.name not in parts]
     sources = {
@@ -152,7 +155,7 @@ def _parts(
         for entry in one.files
         if entry.path.endswith(".py") and isinstance(entry.content, Path) and not bytecode.needs_none(entry.path)
     }
-    compiled = bytecode.compiled(client, _image(client, environment, below), environment.interpreter, sources)
+    compiled = bytecode.compiled(client, image, environment.interpreter, sources, below=below)
     for one in missing:
         entries = (*one.entries(), *_compiled_of(one, environment.python, compiled))
         parts[one.name] = layer.write(keys[one.name], f"environment: {one.name}=={one.version}", entries)
@@ -164,15 +167,6 @@ def _compiled_of(distribution: Distribution, python: str, compiled: dict[str, by
         place = bytecode.place(entry.path, python)
         if code := compiled.get(place):
             yield Entry(place, code)
-
-
-def _image(client: DockerClient, environment: ImageEnvironment, below: tuple[Layer, ...]) -> str:
-    """An image that has the environment's Python."""
-    if not below:
-        return environment.foundation.image.id
-    image = Image(environment.foundation.image, below, {"Labels": {"mldeploy.kind": "environment"}})
-    load(client, image)
-    return image.id
 
 
 def _frame(environment: ImageEnvironment) -> Layer:

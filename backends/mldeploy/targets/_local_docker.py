@@ -201,7 +201,7 @@ def _remove(container: str, labels: Mapping[str, str]) -> None:
 def _image(deployment: Deployment, report: Report, old: Handle) -> tuple[str, bool]:
     """The image to run, loaded; and whether the package is mounted into it."""
     from mldeploy.engines.connection import connect, facts
-    from mldeploy.images.assemble import environment_image, package_image
+    from mldeploy.images.assemble import bring_environment, package_image
     from mldeploy.images.loading import load
     from mldeploy.images.resolving import ImageEnvironment
 
@@ -219,8 +219,7 @@ def _image(deployment: Deployment, report: Report, old: Handle) -> tuple[str, bo
         return image.id, False
     if deployment.keep_environment and old.get("engine") == "docker" and docker.has_image(old["image"]):
         return str(old["image"]), True
-    image = environment_image(client, environment, offline=offline, report=report)
-    load(client, image, f"mldeploy/environment:{environment.digest[:12]}", report)
+    image, _ = bring_environment(client, environment, offline=offline, report=report)
     return image.id, True
 
 
