@@ -259,6 +259,7 @@ def test_a_test_that_needs_an_image_is_skipped_unless_docker_is_required(
         def test_x(mldeploy_service): pass
         """,
     )
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{project.path}/nobody.sock")
     result = project.run("-rs")
     result.assert_outcomes(skipped=1)
     result.stdout.fnmatch_lines(["SKIPPED*needs docker: *"])

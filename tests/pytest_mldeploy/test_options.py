@@ -24,7 +24,6 @@ def test_target(mldeploy_target) -> None:
     [
         ("--mldeploy-target=locla", "*'locla' is no target (did you mean 'local'?); targets to be had: local*"),
         ("--mldeploy-target=aks", "*'aks' comes with a later version; targets to be had: local*"),
-        ("--mldeploy-engine=docker", "*docker*"),
         ("--mldeploy-engine=podman", "*'engine' expected one of auto, process, docker*'podman'*"),
         ("--mldeploy-timeout=-1", "*'timeout' expected a number above 0, found '-1'*"),
         ("--mldeploy-nan=nil", "*'nan' expected one of bare, null*"),
@@ -46,7 +45,7 @@ def test_an_ini_key_that_cannot_be_had_is_a_usage_error_too(project: Project) ->
 
 
 def test_an_environment_variable_too(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLDEPLOY_ENGINE", "docker")
+    monkeypatch.setenv("MLDEPLOY_ENGINE", "podman")
     project.write(test_x__py=TEST)
     assert project.run().ret == pytest.ExitCode.USAGE_ERROR
 
