@@ -238,4 +238,4 @@ def _quoted(value: str, name: str, escape: str) -> str:
             reason="an instruction of a Dockerfile has one line",
             hint="make an image without a Dockerfile, which can have it",
         )
-    return '"' + re.sub(r'([\\"$`])' if escape == "`" else r'([\\"$])', lambda found: escape + found[1], value) + '"'
+    return '"' + re.sub(rf'(["$]|{re.escape(escape)})', lambda found: escape + found[1], value) + '"'
