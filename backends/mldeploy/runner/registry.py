@@ -17,9 +17,10 @@ from mldeploy.runner._verbs import Call, Verb
 @setting_flags("registry")
 @click.pass_context
 def push(ctx: click.Context, image: str, target: str | None, registry: str | None) -> dict[str, str]:
-    """Push an image of the engine to a registry, as TARGET; without that, under its own name to --registry.
+    """Push an image to a registry.
 
-    Credentials are Docker's own: docker login. A push that was interrupted goes on where it ended.
+    It gets the name TARGET there; without one, its own below --registry. Credentials are Docker's own: docker login.
+    A push that was interrupted goes on where it ended.
     """
     from mldeploy.engines.connection import connect
     from mldeploy.images import registry as registries
@@ -38,7 +39,7 @@ def push(ctx: click.Context, image: str, target: str | None, registry: str | Non
 @click.argument("reference")
 @click.pass_context
 def pull(ctx: click.Context, reference: str) -> dict[str, str]:
-    """Pull an image from a registry to the engine, by its name or by its digest."""
+    """Pull an image from a registry, by name or by digest."""
     from mldeploy.engines.connection import connect
     from mldeploy.images import registry as registries
 
@@ -49,7 +50,7 @@ def pull(ctx: click.Context, reference: str) -> dict[str, str]:
 @click.command("sbom", cls=Verb, in_workspace=False)
 @click.argument("image")
 def sbom(image: str) -> Any:
-    """Print what an image's environment is made of: its bill of materials, CycloneDX as JSON."""
+    """Print what an image is made of: CycloneDX, as JSON."""
     from mldeploy.engines.connection import connect
     from mldeploy.images.sbom import sbom_of
 
