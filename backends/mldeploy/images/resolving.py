@@ -117,6 +117,7 @@ def resolve(
         draft.interpreter,
         lock,
         conda.text if conda else "",
+        *(wanted.options if "--no-binary" in wanted.options else ()),  # the lock does not tell which was taken
         serving_wheel.serving_wheel().sha256,
     )
     return replace(draft, lock=lock, digest=hashlib.sha256("\0".join(decides).encode()).hexdigest(), sources=sources)
@@ -143,6 +144,8 @@ def _lock(question: Question, locks: Locks, *, offline: bool, refresh: bool, rep
     from mldeploy.packaging.environments import known, locked
 
     with_sources = replace(question, sources=True)
+    if "--no-binary" in question.wanted.options:  # asked for, wheels or not
+        return locked(with_sources, locks, offline=offline, refresh=refresh, report=report), True
     if refresh or not known(with_sources, locks):
         try:
             return locked(question, locks, offline=offline, refresh=refresh, report=report), False

@@ -150,7 +150,7 @@ class _Work:
         archive = sdists.fetched(source, offline=self._offline)
         system = sdists.build_system(archive, source)
         image = self._builder() if system.native else self._foundation.image.id
-        self._report(Step("wheel", f"building a wheel of {source}, which has none for this image"))
+        self._report(Step("wheel", f"building a wheel of {source} from its source"))
         requires = system.requires
         while True:
             with tempfile.TemporaryDirectory(prefix="mldeploy-wheel-") as scratch:

@@ -6,6 +6,8 @@ import base64
 import hashlib
 import io
 import json
+import subprocess
+import sys
 import tarfile
 import time
 from collections.abc import Callable, Iterator
@@ -269,6 +271,27 @@ COPY --from=1 /made /again
     assert (again, told) == (foundation, [])
     changed = found(client, _definition(baseDockerfile=f"{text}RUN true\n"))
     assert changed.image.id != foundation.image.id
+
+
+def test_two_processes_build_it_once(client: DockerClient, base: BaseImage, label: str) -> None:
+    text = f"FROM azureml/base:latest\nLABEL test={label}\nRUN sleep 2; date +%N > /made\n"
+    code = f"""
+from mldeploy.config.environment import EnvironmentDefinition
+from mldeploy.engines.connection import connect
+from mldeploy.events import Output
+from mldeploy.images.foundation import found
+definition = EnvironmentDefinition.model_validate({{"docker": {{"baseDockerfile": {text!r}}}}})
+told = []
+print(found(connect(), definition, report=told.append).image.id)
+print(sorted(one.text for one in told if not isinstance(one, Output)))
+"""
+    started = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [one.communicate(timeout=120)[0].splitlines() for one in started]
+    assert said[0][0] == said[1][0]
+    assert sorted(lines[1] for lines in said) == [
+        "['another process makes the same image: waiting for it']",
+        "['building the image of docker.baseDockerfile']",
+    ]
 
 
 def test_refreshed_a_dockerfile_is_built_anew(client: DockerClient, base: BaseImage, label: str) -> None:

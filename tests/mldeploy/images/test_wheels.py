@@ -19,11 +19,15 @@ from uuid import uuid4
 
 import pytest
 
+from mldeploy.conda_dependencies import CondaDependencies
 from mldeploy.config.environment import EnvironmentDefinition
+from mldeploy.environment import Environment
 from mldeploy.errors import EnvironmentException
 from mldeploy.events import Event, Output, Step
-from mldeploy.images import building, wheels
+from mldeploy.images import building, resolving, wheels
+from mldeploy.images.assemble import environment_image
 from mldeploy.images.foundation import Foundation, found
+from mldeploy.images.loading import load
 from mldeploy.images.sdists import build_system, fetched, index_options, without_wheels
 from mldeploy.images.throwaway import throwaway
 from mldeploy.images.wheels import build_wheels, substituted
@@ -175,7 +179,7 @@ def test_a_source_without_native_code_is_built_on_the_foundation(
     built = build_wheels(client, foundation, lock, report=told.append)
     assert {name: wheel.name for name, wheel in built.items()} == {"some-thing": "Some_Thing-1.0-py3-none-any.whl"}
     assert told == [
-        Step("wheel", "building a wheel of some-thing 1.0, which has none for this image"),
+        Step("wheel", "building a wheel of some-thing 1.0 from its source"),
         Output("building it"),
     ]
 
@@ -456,6 +460,34 @@ def test_offline_no_builder_is_made(client: DockerClient, base: BaseImage, index
             build_wheels(client, foundation, index.lock("native"), offline=True)
     finally:
         client.images.remove(foundation.image.id, force=True)
+
+
+class _Locks(dict[str, str]):
+    def put(self, key: str, text: str) -> None:
+        self[key] = text
+
+
+@pytest.mark.parametrize("options", [(), ("--no-binary thing",)])
+def test_the_whole_way_from_an_environment_to_an_image(
+    client: DockerClient, base: BaseImage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("MLDEPLOY_CACHE", str(tmp_path / "cache"))
+    index = Index(tmp_path / "index")
+    index.source("thing", "CONTENT['thing_made.py'] = 'FROM = \\'source\\''")
+    environment = Environment("sources")
+    environment.python.conda_dependencies = CondaDependencies()
+    environment.python.conda_dependencies.set_pip_requirements([f"--find-links {index.folder}", *options, "thing"])
+    told: list[Event] = []
+    resolved = resolving.resolve(environment, _Locks(), report=told.append)
+    image = environment_image(client, resolved, report=told.append)
+    assert Step("wheel", "building a wheel of thing 1.0 from its source") in told
+    load(client, image)
+    try:
+        code = "import thing_made; print(thing_made.FROM)"
+        with throwaway(client, image.id, [f"{resolving.PREFIX}/bin/python", "-c", code], kind="test") as container:
+            assert container.run(60).out.strip() == "source"
+    finally:
+        client.images.remove(image.id)
 
 
 def test_arguments_about_indexes() -> None:
