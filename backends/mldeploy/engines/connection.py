@@ -27,7 +27,7 @@ from mldeploy.errors import EngineException
 if TYPE_CHECKING:
     from docker import DockerClient
 
-PATIENCE = 10  # seconds for an engine to say who it is
+PATIENCE = 30  # seconds for an engine to say who it is
 TIMEOUT = 300  # seconds without a byte: an engine that unpacks a big layer is silent for long
 _DEFAULT = "/var/run/docker.sock"
 _PODMAN = "/run/podman/podman.sock"

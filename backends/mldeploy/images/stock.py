@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -15,7 +16,6 @@ from mldeploy.images.image import CREATED
 if TYPE_CHECKING:
     from docker import DockerClient
 
-_PREFIX = "mldeploy/"
 # what stands on others goes before them
 _ORDER = ("package", "environment", "builder", "base", "debian")
 _MADE_AGAIN = ("environment", "base")
@@ -113,7 +113,7 @@ def judge(images: Sequence[Stocked], *, everything: bool = False) -> Iterator[Ve
             reason = f"{_name(below)} stands on it"
         elif everything:
             reason = ""
-        elif reference() in image.names:
+        elif any(name.endswith(reference()) for name in image.names):
             reason = "the base of what is deployed next; --all removes it"
         elif image.kind not in _MADE_AGAIN and image.names:
             reason = "--all removes it"
@@ -162,7 +162,8 @@ def _users(client: DockerClient) -> dict[str, list[Mapping[str, str]]]:
 def _is_ours(kind: str, names: Sequence[str], created: str) -> bool:
     if kind in {"environment", "package"}:
         return created == CREATED
-    return any(name.startswith(f"{_PREFIX}{kind}:") for name in names)
+    # Podman writes out where a name is from
+    return any(re.match(rf"(?:docker\.io/|localhost/)?mldeploy/{kind}:", name) for name in names)
 
 
 def _stocked(

@@ -89,8 +89,10 @@ def _engine() -> Iterator[Finding]:
 
 
 def _facts(seen: EngineFacts) -> Iterator[Finding]:
-    store = "containerd's store: images are sent whole" if seen.containerd_store else "only new layers are sent"
-    yield Finding("storage driver", GOOD, f"{seen.storage_driver}, {store}")
+    whole = seen.containerd_store or seen.name == "Podman"
+    sent = "images are sent whole" if whole else "only new layers of images are sent"
+    store = "containerd's store, " if seen.containerd_store else ""
+    yield Finding("storage driver", GOOD, f"{seen.storage_driver}, {store}{sent}")
     yield Finding("cgroup version", GOOD, seen.cgroup_version)
     yield Finding("resources", GOOD, f"{seen.cpus} CPUs, {seen.memory / 1e9:.1f} GB of memory")
     yield Finding("gpu", GOOD, "can be asked for" if seen.gpu else "none")
@@ -144,6 +146,8 @@ def _registry(client: DockerClient) -> Finding:
         if answer.ok:
             return Finding("registry", GOOD, f"{OFFICIAL} can be pulled")
         why = _message(answer)
+        if "not supported" in why:  # Podman
+            return Finding("registry", GOOD, f"this engine does not tell whether {OFFICIAL} can be pulled")
     return Finding("registry", FAIR, f"{OFFICIAL} cannot be pulled: {why}", _without_registry())
 
 
