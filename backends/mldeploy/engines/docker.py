@@ -8,6 +8,7 @@ the command that deployed it, and is found again by its id, or by its labels whe
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import json
 import os
@@ -15,72 +16,29 @@ import platform
 import tarfile
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mldeploy.engines._docker_container import PIDS, PORT, Container, Mount, host_config, networks
 from mldeploy.engines._docker_options import GB, Options, options
-from mldeploy.engines.loopback import LOOPBACK, health, listen, refused
+from mldeploy.engines.loopback import health, listen, refused
 from mldeploy.errors import EngineException, UserErrorException, WebserviceException
 
-__all__ = ["Container", "Mount", "Observation", "Options", "PortTaken", "Running", "options"]
+__all__ = ["PIDS", "PORT", "UID", "Container", "Mount", "Observation", "Options", "PortTaken", "Running", "options"]
 
-PORT = 5001  # v1's, inside
-PIDS = 512
 UID = 1000  # the user of our images
 STOP_GRACE_S = 5
 EXIT_FILE = "/tmp/mldeploy-exit.json"  # noqa: S108 - the container's
-_LOG = {"max-size": "10m", "max-file": "4"}
 _GONE_S = 20.0
 _LOOK_AGAIN_S = 0.02
 _SAY_AGAIN_S = 0.25
-_TAKEN = ("address already in use", "port is already allocated", "permission denied", "ports are not available")
+_IN_USE = ("address already in use", "port is already allocated", "ports are not available")
+_PRIVILEGED = "cannot expose privileged port"  # a rootless engine's
 
 
 class PortTaken(WebserviceException):
     """Somebody else has the port."""
-
-
-@dataclass(frozen=True)
-class Mount:
-    """A folder of this machine in a container.
-
-    Args:
-        source: The folder, absolute.
-        target: Where the container has it.
-        read_only: Whether it cannot be written there.
-    """
-
-    source: Path
-    target: str
-    read_only: bool = False
-
-
-@dataclass(frozen=True)
-class Container:
-    """What is to run.
-
-    Args:
-        image: Its id.
-        name: Unique on the engine.
-        command: Program and arguments.
-        labels: What it belongs to; all begin with `mldeploy.`.
-        environment: Variables.
-        mounts: Folders of this machine.
-        user: `UID:GID`; None is the image's.
-        working_dir: None is the image's.
-        options: What was asked for beyond that.
-    """
-
-    image: str
-    name: str
-    command: tuple[str, ...]
-    labels: Mapping[str, str]
-    environment: Mapping[str, str]
-    mounts: tuple[Mount, ...] = ()
-    user: str | None = None
-    working_dir: str | None = None
-    options: Options = field(default_factory=Options)
 
 
 @dataclass(frozen=True)
@@ -199,8 +157,8 @@ def create(container: Container, port: int | None) -> Running:
                 environment={**container.options.environment, **container.environment},
                 labels={**container.options.labels, **container.labels},
                 ports=[PORT],
-                host_config=client.api.create_host_config(**_host_config(container, port)),
-                networking_config=_network(client, container.options.network),
+                host_config=client.api.create_host_config(**host_config(container, port)),
+                networking_config=networks(client, container.options.network),
                 healthcheck={"test": ["NONE"]},  # it is looked at from here, as it is used from here
             )
         except APIError as error:
@@ -223,8 +181,9 @@ def start(running: Running) -> None:
             client.api.start(running.container)
         except APIError as error:
             why = error.explanation or str(error)
-            if any(words in why.lower() for words in _TAKEN):
-                taken = refused(running.port, "Address already in use")
+            in_use = any(words in why.lower() for words in _IN_USE)
+            if in_use or _PRIVILEGED in why:
+                taken = refused(running.port, os.strerror(errno.EADDRINUSE if in_use else errno.EACCES))
                 raise PortTaken(taken.message, where=taken.where, reason=why, hint=taken.hint) from error
             raise _refusal(running.name, error) from error
 
@@ -427,44 +386,6 @@ def _runs(client: Any, container: str) -> bool:
     if state["Paused"]:
         client.api.unpause(container)
     return bool(state["Running"])
-
-
-def _host_config(container: Container, port: int) -> dict[str, Any]:
-    from docker.types import DeviceRequest, LogConfig, Ulimit
-    from docker.types import Mount as Binding
-
-    asked = container.options
-    return {
-        "port_bindings": {PORT: (LOOPBACK, port)},
-        "security_opt": ["no-new-privileges"],
-        "cap_drop": ["ALL"],
-        "pids_limit": PIDS,
-        "init": False,  # the server buries what others leave
-        "log_config": LogConfig(type="json-file", config=_LOG),
-        "restart_policy": {"Name": "no"},
-        "mounts": [
-            Binding(mount.target, str(mount.source), type="bind", read_only=mount.read_only)
-            for mount in container.mounts
-        ],
-        "mem_limit": asked.memory,
-        "memswap_limit": asked.memory,  # with both the same there is no swap
-        "nano_cpus": round(asked.cpus * 10**9) if asked.cpus else None,
-        "cpuset_cpus": asked.cpuset,
-        "shm_size": asked.shm_size,
-        "tmpfs": dict(asked.tmpfs) or None,
-        "read_only": asked.read_only,
-        "ulimits": [Ulimit(name=name, soft=soft, hard=hard) for name, (soft, hard) in asked.ulimits.items()],
-        "dns": list(asked.dns),
-        "dns_search": list(asked.dns_search),
-        "extra_hosts": dict(asked.extra_hosts),
-        "group_add": list(asked.groups),
-        "network_mode": asked.network,
-        "device_requests": [DeviceRequest(count=-1, capabilities=[["gpu"]])] if asked.gpu else None,
-    }
-
-
-def _network(client: Any, name: str | None) -> Any:
-    return client.api.create_networking_config({name: client.api.create_endpoint_config()}) if name else None
 
 
 def _fits(what: str, asked: float | None, there: float) -> None:

@@ -144,13 +144,14 @@ class Webservice:
     def serialize(self) -> dict[str, Any]:
         """The service as JSON values, under the keys v1's command line printed (C §5.1).
 
-        `serving` is ours: what was said of the scoring server's settings.
+        `engine` and `serving` are ours: what runs it, and what was said of the scoring server's settings.
         """
         record, seen = self._look()
         return {
             "computeType": record.compute_type,
             "createdTime": record.created_time.isoformat(),
             "description": record.description,
+            "engine": record.engine,
             "error": seen.error or record.error,
             "models": builtins.list(record.model_ids),
             "name": record.name,

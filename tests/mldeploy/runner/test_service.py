@@ -87,7 +87,7 @@ def test_flags_of_an_inference_config_exclude_its_file(project: Project) -> None
 @pytest.mark.parametrize(
     ("flags", "owners"),
     [
-        (("--cc", "2"), "ACI and AKS"),
+        (("--ks", "second"), "ACI and AKS"),
         (("--lo", "westus"), "ACI"),
         (("--nr", "3"), "AKS"),
         (("--ae",), "ACI and AKS"),
@@ -116,10 +116,10 @@ def test_settings_come_from_flag_environment_and_file(project: Project, monkeypa
     assert project.run(*deploy).code == 6
     project.ok("workspace", "create", "of-the-file")
     assert "Workspace of-the-file" in project.run(*deploy, "--dry-run").err
-    monkeypatch.setenv("MLDEPLOY_ENGINE", "docker")
+    monkeypatch.setenv("MLDEPLOY_ENGINE", "moon")
     outcome = project.run(*deploy)
     assert outcome.code == 2
-    assert "docker" in outcome.err
+    assert "MLDEPLOY_ENGINE" in outcome.err
     project.ok(*deploy, "--engine", "process")
     assert project.run(*deploy, "--timeout", "never").code == 2
 
