@@ -7,6 +7,7 @@
 | `python` | run, in one namespace per page |
 | `text` after a `python` block | what that block printed |
 | `skip="REASON"` | not run; the reason is one of `REASONS` |
+| `needs="docker"` | run where there is a Docker engine; elsewhere the rest of the page is run, and the test then skipped |
 
 Expected output may leave lines or parts of lines out with `...`, and blanks do not count (doctest's rules).
 """
@@ -55,6 +56,11 @@ class Block:
     language: str
     options: dict[str, str]
     text: str
+
+    @property
+    def needs_docker(self) -> bool:
+        """Whether it is run only where there is a Docker engine."""
+        return self.options.get("needs") == "docker"
 
     def __str__(self) -> str:
         return f"{self.page.name}:{self.line}"
@@ -157,13 +163,23 @@ def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_example_of_the_page_runs(page: Path, session: Session) -> None:
-    for block in blocks(page):
-        if "skip" not in block.options:
+def test_every_example_of_the_page_runs(page: Path, session: Session, request: pytest.FixtureRequest) -> None:
+    examples = [block for block in blocks(page) if "skip" not in block.options]
+    missing = ""
+    if any(block.needs_docker for block in examples):
+        try:
+            request.getfixturevalue("docker_client")
+        except pytest.skip.Exception as reason:
+            missing = str(reason)
+    for block in examples:
+        if not (missing and block.needs_docker):
             session.run(block)
+    if missing:
+        pytest.skip(f"all but the examples with Docker: {missing}")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_an_example_is_skipped_only_for_a_known_reason(page: Path) -> None:
-    reasons = {block.options["skip"] for block in blocks(page) if "skip" in block.options}
-    assert reasons <= REASONS
+    options = [block.options for block in blocks(page)]
+    assert {each["skip"] for each in options if "skip" in each} <= REASONS
+    assert {each["needs"] for each in options if "needs" in each} <= {"docker"}
