@@ -66,6 +66,7 @@ def build(
     where: str = "Dockerfile",
     network: str | None = None,
     fresh: bool = False,
+    passing: bool = False,
 ) -> str:
     """Build an image.
 
@@ -81,6 +82,7 @@ def build(
         where: What the Dockerfile is called in errors, such as `docker.baseDockerfile`.
         network: Of its steps: `none`, or one of the engine's; None is the engine's default.
         fresh: Run every step, whatever the engine remembers.
+        passing: The image is needed for a while only: `sweep` removes it if nobody did.
 
     Returns:
         The image's id, `sha256:…`.
@@ -106,7 +108,8 @@ def build(
         # closed whatever happens, Ctrl-C too: then the engine stops
         with closing(answers), _journal() as journal, run.limited():
             image = run.follow(answers, journal)
-            _settle(journal, image, sum(step.word == "FROM" for step in run.steps))
+            if not passing:
+                _settle(journal, image, sum(step.word == "FROM" for step in run.steps))
             return image
 
 
@@ -150,15 +153,13 @@ def sweep(client: DockerClient) -> int:
 
 
 def discard(client: DockerClient, image: str) -> None:
-    """Remove an image that only a build needed; where another stands on it, `sweep` does it later.
+    """Remove an image that was needed for a while only; where another stands on it, `sweep` does it later.
 
     Args:
         client: The engine.
         image: Its id.
     """
-    if not _removed(client, image):
-        with _journal() as journal:
-            journal.write(f"{image}\n")
+    _removed(client, image)
 
 
 def _removed(client: DockerClient, image: str) -> bool:

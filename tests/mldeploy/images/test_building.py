@@ -261,6 +261,14 @@ def test_what_earlier_stages_leave_is_swept(client: DockerClient, base: BaseImag
     assert client.api.inspect_image(image)
 
 
+def test_an_image_for_a_while_is_swept(client: DockerClient, base: BaseImage, build: Build) -> None:
+    marker = uuid4().hex
+    image = build(f"FROM {base.reference}\nRUN echo {marker} > /a\n", passing=True)
+    assert client.api.inspect_image(image)
+    assert building.sweep(client) == 2
+    assert _steps(client, marker) == []
+
+
 def test_an_engine_that_breaks_off(tmp_path: Path) -> None:
     import docker
 
