@@ -47,7 +47,9 @@ def address(docker_client: DockerClient) -> Iterator[str]:
     base(docker_client)
     tag = f"mldeploy-tests/podman:{uuid.uuid4().hex[:12]}"
     labels = {"mldeploy.kind": "test"}
-    image, _ = docker_client.images.build(fileobj=io.BytesIO(DOCKERFILE.encode()), tag=tag, labels=labels)
+    image, _ = docker_client.images.build(
+        fileobj=io.BytesIO(DOCKERFILE.encode()), tag=tag, labels=labels, rm=True, forcerm=True
+    )
     container = docker_client.containers.run(
         tag,
         detach=True,
