@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import click
@@ -54,4 +55,4 @@ def sbom(image: str) -> Any:
     from mldeploy.engines.connection import connect
     from mldeploy.images.sbom import sbom_of
 
-    return sbom_of(connect(), image)
+    return json.loads(sbom_of(connect(), image))
