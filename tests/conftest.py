@@ -91,7 +91,8 @@ def docker_client(request: pytest.FixtureRequest) -> Iterator[DockerClient]:
     told = "left behind by the tests, or started by others meanwhile:\n  " + "\n  ".join(left)
     if required:
         pytest.fail(told, pytrace=False)
-    request.config.get_terminal_writer().line(f"\n{told}")
+    with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+        request.config.get_terminal_writer().line(f"\n{told}")
 
 
 def _census(client: DockerClient) -> dict[str, str]:
