@@ -42,7 +42,7 @@ BUILD_SECONDS = 1800.0
 
 _LAST_LINES = 20
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-_STEP = re.compile(r"Step (\d+)/(\d+) : ", re.IGNORECASE)
+_STEP = re.compile(r"Step (\d+)/\d+ ?: (.*)", re.IGNORECASE)
 _RUNNING = re.compile(r"---> Running in ([0-9a-f]{12,64})")
 _MADE = re.compile(r"---> ([0-9a-f]{12,64})$")
 _LINE = re.compile(r"parse error (?:on )?line (\d+)")
@@ -187,7 +187,7 @@ class _Run:
         self._ends = time.monotonic() + seconds
         self._step = ""
         self._number = 0
-        self._total = 0
+        self._from = False
         self._container = ""
         self._output: deque[str] = deque(maxlen=_LAST_LINES)
         self._rest = ""
@@ -252,9 +252,14 @@ class _Run:
 
     def _line(self, line: str, journal: IO[str]) -> None:
         if step := _STEP.match(line):
-            self._number, self._total = int(step[1]), int(step[2])
-            self._step, self._container, self._cached = line, "", False
+            self._number, instruction = int(step[1]), step[2]
+            self._from = instruction.upper().startswith("FROM ")
+            self._step = f"Step {self._number}/{len(self.steps)} : {instruction}"
+            self._container, self._cached = "", False
             self._output.clear()
+            if self._number > len(self.steps):
+                return  # the engine adds steps of its own for the labels
+            line = self._step
         elif running := _RUNNING.search(line):
             self._container = running[1]
             return
@@ -262,7 +267,7 @@ class _Run:
             self._cached = True
             return
         elif made := _MADE.search(line):
-            if not self._cached and not self._step_is("FROM"):
+            if not self._cached and not self._from:
                 journal.write(f"{made[1]}\n")
                 journal.flush()
             return
@@ -274,9 +279,6 @@ class _Run:
         else:
             self._output.append(scrub(line))
         self._report(Output(scrub(line)))
-
-    def _step_is(self, word: str) -> bool:
-        return self._step.partition(" : ")[2].upper().startswith(f"{word} ")
 
     def _timed_out(self) -> EnvironmentException:
         return EnvironmentException(
@@ -300,7 +302,7 @@ class _Run:
     def _place(self, said: str = "") -> str:
         """Where it stopped, by line; of a Dockerfile that cannot be read, the line that the engine means."""
         line = 0
-        if 0 < self._number <= len(self.steps):  # the engine adds one step of its own for the labels
+        if 0 < self._number <= len(self.steps):
             line = self.steps[self._number - 1].line
         elif match := _LINE.search(said):
             line = int(match[1])
