@@ -127,7 +127,7 @@ def test_what_is_in_it(docker_client: DockerClient, ours: BaseImage) -> None:
 
 
 def test_anybody_can_write_at_home(docker_client: DockerClient, ours: BaseImage) -> None:
-    said = run(docker_client, ours.id, "sh", "-c", "touch /home/mldeploy/x && echo written", user="12345:0")
+    said = run(docker_client, ours.id, "sh", "-c", "cd /home/mldeploy && touch x && echo written", user="12345:0")
     assert said == "written\n"
 
 
