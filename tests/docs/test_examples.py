@@ -7,7 +7,7 @@
 | `python` | run, in one namespace per page |
 | `text` after a `python` block | what that block printed |
 | `skip="REASON"` | not run; the reason is one of `REASONS` |
-| `needs="docker"` | run where there is a Docker engine; elsewhere the rest of the page is run, and the test then skipped |
+| `needs="docker"` | run where there is a Docker engine; elsewhere the rest is run, and the test then skipped |
 
 Expected output may leave lines or parts of lines out with `...`, and blanks do not count (doctest's rules).
 """
