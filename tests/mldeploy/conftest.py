@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from mldeploy.images.base import BaseImage
 
-USERNAME, PASSWORD = "ada", "correct horse"
 _HTPASSWD = "ada:$2b$05$.tM96gz6DWOTaii79DucdOEuxDvrcIr8pGZ.CcmUjlNe1voRoaviC\n"  # bcrypt
 _SECONDS = 30
 

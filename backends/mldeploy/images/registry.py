@@ -282,8 +282,7 @@ def _followed(events: Iterable[Mapping[str, Any]], verb: str, report: Report, pa
         The digest that it ended with; empty where the engine does not tell.
     """
     amounts: dict[str, tuple[int, int]] = {}
-    seen: set[tuple[str, str]] = set()
-    furthest: dict[str, int] = {}
+    furthest: dict[tuple[str, str], int] = {}
     digest, moved = "", time.monotonic()
     for event in events:
         if "error" in event or "errorDetail" in event:
@@ -292,13 +291,10 @@ def _followed(events: Iterable[Mapping[str, Any]], verb: str, report: Report, pa
         part, status = str(event.get("id", "")), str(event.get("status", ""))
         detail = event.get("progressDetail") or {}
         again, status = status.startswith("Retrying in"), re.sub(r" in \d+ seconds?", "", status)
-        if (part, status) not in seen:
-            seen.add((part, status))
-            moved = time.monotonic()
-            if again:
-                report(Notice(f"the registry failed, and the engine tries again to {verb} {part}"))
-        if detail.get("current", 0) > furthest.get(part, 0):
-            furthest[part], moved = detail["current"], time.monotonic()
+        if again and (part, status) not in furthest:
+            report(Notice(f"the registry failed, and the engine tries again to {verb} {part}"))
+        if detail.get("current", 0) > furthest.get((part, status), -1):
+            furthest[part, status], moved = detail.get("current", 0), time.monotonic()
         if time.monotonic() - moved > patience:
             raise _Stalled("unknown: unknown error, at each try" if again else "timed out")
         _count(amounts, part, status, detail)
@@ -328,7 +324,8 @@ def _tagged(client: DockerClient, image: str, repository: str, tag: str) -> bool
             where=image,
             hint="docker images shows what it has",
         ) from None
-    new = name not in found.tags
+    # an engine leaves Docker Hub's own name out
+    new = not {name, name.removeprefix("docker.io/").removeprefix("library/")} & set(found.tags)
     if new:
         found.tag(repository, tag)
     return new
