@@ -139,7 +139,8 @@ class Collected:
             own = [mark for mark in getattr(getattr(item, "callspec", None), "marks", []) if mark.name == "holds"]
             for mark in item.iter_markers("holds"):
                 name = item.nodeid if mark in own else item.nodeid.partition("[")[0]
-                name = re.sub(rf"\[({'|'.join(CONTRACTS)})-", "[…-", name.removeprefix(f"{TESTS}/"))
+                name = re.sub(r"-process\]$", "]", name.removeprefix(f"{TESTS}/")).replace("[process-", "[")
+                name = re.sub(rf"\[({'|'.join(CONTRACTS)})-", "[…-", name)
                 for rule in mark.args:
                     tests = self.tests.setdefault(rule, [])
                     if name not in tests:
@@ -152,7 +153,11 @@ def main(flags: list[str]) -> int:
     rows = table["rules"]
     collected, said = Collected(), io.StringIO()
     with contextlib.redirect_stdout(said):
-        code = pytest.main(["-q", "--collect-only", "-p", "no:cacheprovider", str(ROOT / TESTS)], [collected])
+        code = pytest.main(
+            # each test once, whichever engines it runs with
+            ["-q", "--collect-only", "--mldeploy-engine=process", "-p", "no:cacheprovider", str(ROOT / TESTS)],
+            [collected],
+        )
     if code:
         print(said.getvalue())
         return 1

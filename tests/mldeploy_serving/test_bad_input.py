@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -93,7 +94,7 @@ def test_a_script_that_leaks_threads(serve: Serve) -> None:
     counts = [service.post("daemon").json() for _ in range(5)]
     assert counts == [21, 41, 61, 81, 101]
     assert service.post("not").json() == 121
-    service.process.terminate()  # threads that never end do not keep it
+    service.signal(signal.SIGTERM)  # threads that never end do not keep it
     assert service.wait()["returned"] == 0
 
 

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 LIMIT = 100 * 1024 * 1024
 
 
+PROXY = "its proxy tells neither end of a connection that the other end has reset it"
+
+
 def score(body: bytes, *headers: bytes, version: bytes = b"1.1") -> bytes:
     lines = [b"POST /score HTTP/" + version, b"Host: x", b"Content-Length: %d" % len(body), *headers]
     return b"\r\n".join(lines) + b"\r\n\r\n" + body
@@ -418,6 +421,7 @@ def test_a_client_that_leaves_half_way_harms_nobody(plain: Service) -> None:
     assert plain.post("after").json() == {"got": "after"}
 
 
+@pytest.mark.not_on("docker", PROXY)
 @pytest.mark.holds("http.client-gone")
 def test_what_a_client_left_behind_is_not_begun(serve: Serve) -> None:
     service = serve("import time\ndef init(): pass\ndef run(data):\n    print(data)\n    time.sleep(0.2)")
@@ -502,6 +506,7 @@ def test_one_that_is_only_slow_or_silent_or_waits_has_not_stalled(impatient: Ser
         assert Answers(silent).next()[0] == 200
 
 
+@pytest.mark.not_on("docker", PROXY)
 def test_a_client_that_does_not_read_its_answer_is_cut_off(impatient: Service) -> None:
     with impatient.connect() as client:
         client.sendall(score(b"0") * 2)
@@ -526,6 +531,7 @@ def test_one_that_reads_a_streamed_answer_slowly_has_not_stalled(impatient: Serv
     assert received > 12_000_000
 
 
+@pytest.mark.not_on("docker", PROXY)
 @pytest.mark.holds("http.stream-unread")
 def test_one_that_reads_no_streamed_answer_is_cut_off_and_costs_no_worker(impatient: Service) -> None:
     worker = impatient.worker_pid()

@@ -32,7 +32,9 @@ def _most_mb(pid: int) -> int:
 @glibc
 def test_memory_of_large_requests_is_not_mapped_anew_for_each(serve: Serve) -> None:
     service = serve("def init(): pass\ndef run(data): return len(data)\n")
-    pids = (service.process.pid, service.worker_pid())
+    worker = service.process(service.worker_pid())
+    assert worker is not None
+    pids = (service.pid, worker.pid)
     for _ in range(REQUESTS):
         assert service.post(LARGE).json() == len(LARGE)
     before = [_page_faults(pid) for pid in pids]
@@ -45,7 +47,7 @@ def test_memory_of_large_requests_is_not_mapped_anew_for_each(serve: Serve) -> N
 @pytest.mark.skipif(sys.platform != "linux", reason="read from /proc")
 def test_bodies_go_with_their_connections(serve: Serve) -> None:
     service = serve("def init(): pass\ndef run(data): return len(data)\n")
-    before = _most_mb(service.process.pid)
+    before = _most_mb(service.pid)
     for _ in range(CONNECTIONS):
         assert service.ask("POST", data=LARGE, Connection="close").json() == len(LARGE)
-    assert _most_mb(service.process.pid) - before < CONNECTIONS / 3
+    assert _most_mb(service.pid) - before < CONNECTIONS / 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -109,18 +110,20 @@ def free_port() -> int:
         return port
 
 
+@pytest.mark.not_on("docker", "it publishes the port of the service, and no other")
 @pytest.mark.holds("start.health-port")
 def test_a_second_port_answers_the_same(serve: Serve) -> None:
     port = free_port()
     service = serve(SCRIPT, SEPERATE_HEALTH_ENDPOINT="true", HEALTH_PORT=str(port))
     assert requests.get(f"http://127.0.0.1:{port}/", timeout=20).text == "Healthy"
     assert requests.post(f"http://127.0.0.1:{port}/score", "2", timeout=20).json() == 0.5
-    service.process.terminate()
+    service.signal(signal.SIGTERM)
     assert service.wait()["returned"] == 0
     with pytest.raises(requests.ConnectionError):
         requests.get(f"http://127.0.0.1:{port}/", timeout=20)
 
 
+@pytest.mark.not_on("docker", "a container has all ports to itself")
 @pytest.mark.holds("start.port-taken")
 def test_a_second_port_that_is_taken_is_told(serve: Serve) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -134,8 +137,8 @@ def test_a_second_port_that_is_taken_is_told(serve: Serve) -> None:
 class Debugger:
     """As much of the Debug Adapter Protocol as it takes to attach."""
 
-    def __init__(self, port: int) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port), timeout=20)
+    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
+        self._socket = socket.create_connection((host, port), timeout=20)
         self._answers = self._socket.makefile("rb")
         self._sent = 0
 
@@ -159,6 +162,7 @@ class Debugger:
         self._socket.close()
 
 
+@pytest.mark.not_on("docker", "it publishes the port of the service, and no other")
 @pytest.mark.holds("start.debug-port")
 def test_a_debugger_is_waited_for(serve: Serve) -> None:
     port = free_port()
@@ -174,6 +178,19 @@ def test_a_debugger_is_waited_for(serve: Serve) -> None:
     debugger.ask("configurationDone")
     service.wait_until_healthy()
     assert service.post("2").json() == 0.5
+    debugger.close()
+
+
+@pytest.mark.not_on("docker", "a container has addresses of its own; a package for debugging is attached to there")
+def test_a_debugger_is_waited_for_at_another_address(serve: Serve) -> None:
+    port = free_port()
+    service = serve(SCRIPT, "--debug-port", str(port), "--debug-host", "127.0.0.2", wait=False)
+    service.wait_for_log(f"Waiting for a debugger on 127.0.0.2:{port}")
+    with pytest.raises(ConnectionRefusedError):
+        Debugger(port)
+    debugger = Debugger(port, "127.0.0.2")
+    debugger.ask("initialize", adapterID="test", clientID="test")
+    debugger.wait_for("initialize")
     debugger.close()
 
 

@@ -21,7 +21,7 @@ def test_the_request(raw: Service) -> None:
         "type": "application/json",
         "json": {"k": 1},
         "header": "here",
-        "remote": "127.0.0.1",
+        "remote": raw.sees,
     }
 
 

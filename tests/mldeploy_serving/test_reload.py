@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from pathlib import Path
@@ -47,7 +46,8 @@ def test_a_broken_script_is_told_and_waited_for(serve: Serve, tmp_path: Path) ->
     (tmp_path / "app").mkdir()
     (tmp_path / "app" / "helper.py").write_text("")
     service = serve("def init() pass", "--reload", wait=False)
-    service.until(lambda: service.ask("GET", "/").status_code == 503, "an answer")
+    service.until(service.answers, "an answer")
+    assert service.ask("GET", "/").status_code == 503
     reason = "The script cannot be served: The entry script score.py could not be imported: SyntaxError: expected ':'"
     service.until(lambda: service.post("").json()["message"].startswith(reason), reason)
     write(tmp_path / "app" / "score.py", script("1"))
@@ -57,7 +57,7 @@ def test_a_broken_script_is_told_and_waited_for(serve: Serve, tmp_path: Path) ->
     service.until(lambda: service.post("").status_code == 503, "a 503")
     write(tmp_path / "app" / "score.py", script("2"))
     answers(service, 2)
-    service.process.terminate()
+    service.signal(signal.SIGTERM)
     assert service.wait()["returned"] == 0
 
 
@@ -103,7 +103,7 @@ def test_an_old_script_that_still_works_is_waited_for_at_the_end(serve: Serve, t
     service.wait_for_log("begun")
     write(tmp_path / "app" / "score.py", WAITS + "# another")
     service.wait_for_log("the script is loaded again")
-    service.process.terminate()
+    service.signal(signal.SIGTERM)
     service.wait_for_log("Stopping: SIGTERM")
     (tmp_path / "app" / "go").touch()
     assert asking.result().json() == "old"
@@ -112,10 +112,10 @@ def test_an_old_script_that_still_works_is_waited_for_at_the_end(serve: Serve, t
 
 def test_there_are_never_more_workers_than_wanted(serve: Serve, tmp_path: Path) -> None:
     service = serve("import os\ndef init(): pass\ndef run(data): return os.getpid()\n", "--reload")
-    os.kill(service.worker_pid(), signal.SIGKILL)  # having done nothing it is not replaced at once
+    service.kill(service.worker_pid())  # having done nothing it is not replaced at once
     service.wait_for_log("another one is started")
     write(tmp_path / "app" / "score.py", "import os\ndef init(): pass\ndef run(data): return 'new'\n")
     service.wait_for_log("the script is loaded again")
     answers(service, "new")
     service.until(lambda: time.time() - (tmp_path / "app" / "score.py").stat().st_mtime > RESTART_S + 0.5, "a while")
-    assert len(psutil.Process(service.process.pid).children()) == 1
+    assert len(psutil.Process(service.pid).children()) == 1

@@ -195,8 +195,12 @@ def test_both_documented_layouts(serve: Serve, tmp_path: Path, entry: str) -> No
 @pytest.mark.parametrize("spelling", ["-", "_"])
 def test_flags_of_the_official_server(serve: Serve, tmp_path: Path, spelling: str) -> None:
     (tmp_path / "app").mkdir()
-    (tmp_path / "elsewhere.py").write_text("import os\n" + INIT + "def run(d): return os.environ['AZUREML_MODEL_DIR']")
-    service = serve(None, f"--entry{spelling}script", "../elsewhere.py", f"--model{spelling}dir", "some/models")
+    (tmp_path / "app" / "here.py").write_text(
+        "import os\n" + INIT + "def run(d): return os.environ['AZUREML_MODEL_DIR']"
+    )
+    (tmp_path / "root").mkdir()
+    flags = (f"--entry{spelling}script", "here.py", f"--model{spelling}dir", "some/models")
+    service = serve(None, *flags, AML_APP_ROOT=str(tmp_path / "root"))  # the script is in the current folder
     assert service.post("").json() == "some/models"
 
 

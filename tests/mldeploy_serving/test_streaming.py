@@ -41,6 +41,7 @@ SCRIPT = """
         return Response(pieces(request.args.get("is", "")))
 """
 HOST = b"Host: x\r\n"
+PROXY = "its proxy ends a connection in an orderly way that the server has reset"
 WORDS = "onetwö".encode()
 
 
@@ -54,6 +55,15 @@ def streaming(start_service: Serve, tmp_path_factory: pytest.TempPathFactory) ->
 def ask(what: str = "", *headers: bytes, method: bytes = b"POST", version: bytes = b"1.1") -> bytes:
     start = b"%s /score?is=%s HTTP/%s\r\n" % (method, what.encode(), version)
     return start + HOST + b"".join(each + b"\r\n" for each in headers) + b"\r\n"
+
+
+def is_cut_off(stream: BinaryIO, version: bytes) -> bool:
+    """Whether a reader can tell that more was to come; in HTTP/1.0, an orderly end is that of the answer."""
+    try:
+        rest = stream.read()
+    except ConnectionResetError:
+        return True
+    return version == b"1.1" and not rest.endswith(b"0\r\n\r\n")
 
 
 def read_head(stream: BinaryIO) -> tuple[int, dict[bytes, bytes]]:
@@ -119,13 +129,12 @@ def test_head_has_no_body(streaming: Service) -> None:
 
 @pytest.mark.holds("http.stream-broken")
 @pytest.mark.parametrize("how", ["fails", "dies"])
-@pytest.mark.parametrize("version", [b"1.1", b"1.0"])
+@pytest.mark.parametrize("version", [b"1.1", pytest.param(b"1.0", marks=pytest.mark.not_on("docker", PROXY))])
 def test_what_fails_midway_is_not_a_whole_answer(streaming: Service, how: str, version: bytes) -> None:
     with streaming.connect() as client, client.makefile("rb") as stream:
         client.sendall(ask(how, version=version) + ask())
         assert read_head(stream)[0] == 200
-        with pytest.raises(ConnectionResetError):  # in HTTP/1.0 an end would be that of the answer
-            stream.read()
+        assert is_cut_off(stream, version)
     streaming.until(lambda: is_well(streaming), "an answer")
     streaming.wait_for_log("midway" if how == "fails" else "exit code 7")
 
@@ -135,8 +144,7 @@ def test_a_timeout_midway_is_not_a_second_answer(serve: Serve) -> None:
     with service.connect() as client, client.makefile("rb") as stream:
         client.sendall(ask("late"))
         assert read_head(stream)[0] == 200
-        with pytest.raises(ConnectionResetError):
-            stream.read()
+        assert is_cut_off(stream, b"1.1")
     service.until(lambda: is_well(service), "an answer")
 
 
@@ -156,15 +164,15 @@ def memory_kb(pid: int, field: str) -> int:
 @pytest.mark.holds("http.stream-unread")
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
 def test_a_client_that_reads_slowly_gets_all_and_costs_no_memory(streaming: Service) -> None:
-    before = memory_kb(streaming.process.pid, "VmRSS")
-    Path(f"/proc/{streaming.process.pid}/clear_refs").write_text("5")  # the peak is counted anew
+    before = memory_kb(streaming.pid, "VmRSS")
+    Path(f"/proc/{streaming.pid}/clear_refs").write_text("5")  # the peak is counted anew
     with streaming.connect() as client, client.makefile("rb") as stream:
         client.sendall(ask("large") + ask("whole"))
         assert streaming.ask("GET", "/").text == "Healthy"
         read_head(stream)
         assert sum(len(chunk) for chunk in read_chunks(stream)) == 400_000_000 + len(WORDS)
         read_head(stream)
-    assert memory_kb(streaming.process.pid, "VmHWM") - before < 50_000
+    assert memory_kb(streaming.pid, "VmHWM") - before < 50_000
 
 
 @pytest.mark.holds("http.stream-unread")

@@ -37,13 +37,6 @@ def run(data):
 """
 
 
-def is_gone(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
-
-
 @pytest.mark.holds("start.starting", "log.print", "log.format")
 def test_it_says_that_it_is_starting_until_init_is_done(serve: Serve, tmp_path: Path) -> None:
     service = serve(WAITING.replace("def init(): pass", "def init(): run('go')"), wait=False)
@@ -141,7 +134,7 @@ def test_a_script_that_loses_its_output_is_served_logged_and_stopped(serve: Serv
     service = serve(f"import sys\ndef init(): {loss}\n" + RUN)
     assert service.post("a").json() == "a"
     service.wait_for_log("POST /score 200")
-    service.process.terminate()
+    service.signal(signal.SIGTERM)
     assert service.wait()["reason"] == "stopped by SIGTERM"
     assert "Traceback" not in service.log()
 
@@ -161,17 +154,16 @@ def test_output_that_does_not_come_from_python_is_logged_too(serve: Serve) -> No
 
 @pytest.mark.holds("http.drain")
 def test_sigterm_answers_what_is_under_way(serve: Serve, tmp_path: Path) -> None:
-    service = serve(WAITING)
+    service = serve(WAITING, MLDEPLOY_METRICS="true")
     idle = service.connect()
     first, second = service.asking("go"), None
     service.wait_for_log("begun go")
     second = service.asking("went")
-    service.until(lambda: len(psutil.Process(service.process.pid).net_connections()) >= 4, "two requests")
-    os.killpg(service.process.pid, signal.SIGTERM)
+    service.wait_for_in_flight(2)
+    os.killpg(service.pid, signal.SIGTERM)
     service.wait_for_log("Stopping: SIGTERM")
     assert idle.recv(1) == b""
-    with pytest.raises(ConnectionRefusedError):
-        service.connect()
+    assert not service.answers()
     (tmp_path / "app" / "went").touch()
     (tmp_path / "app" / "go").touch()
     assert (first.result().json(), first.result().headers["Connection"]) == ("done", "close")
@@ -188,7 +180,7 @@ def test_atexit_of_the_script_is_done_and_its_threads_are_not_waited_for(serve: 
         "    threading.Thread(target=threading.Event().wait).start()\n"
         "    atexit.register(print, 'said goodbye')\n" + RUN
     )
-    service.process.terminate()
+    service.signal(signal.SIGTERM)
     assert service.wait()["returned"] == 0
     assert "said goodbye" in service.log()
 
@@ -197,7 +189,7 @@ def test_atexit_of_the_script_is_done_and_its_threads_are_not_waited_for(serve: 
 def test_sigterm_during_init(serve: Serve) -> None:
     service = serve(WAITING.replace("def init(): pass", "def init(): run('never')"), wait=False)
     service.wait_for_log("begun never")
-    service.process.terminate()
+    service.signal(signal.SIGTERM)
     ended = service.wait()
     assert (ended["exit_code"], ended["reason"]) == (0, "stopped by SIGTERM")
 
@@ -207,9 +199,9 @@ def test_a_second_ctrl_c_does_not_wait(serve: Serve) -> None:
     with service.connect() as client:
         client.sendall(b"POST /score HTTP/1.1\r\nContent-Length: 5\r\n\r\nnever")
         service.wait_for_log("begun never")
-        service.process.send_signal(signal.SIGINT)
+        service.signal(signal.SIGINT)
         service.wait_for_log("Stopping: SIGINT")
-        service.process.send_signal(signal.SIGINT)
+        service.signal(signal.SIGINT)
         ended = service.wait()
     assert (ended["exit_code"], ended["signal"]) == (-signal.SIGKILL, signal.SIGKILL)
 
@@ -243,8 +235,8 @@ def test_an_init_that_hangs_with_the_interpreter_held(serve: Serve) -> None:
 def test_the_worker_dies_with_its_supervisor(serve: Serve) -> None:
     service = serve(ECHO)
     worker = service.worker_pid()
-    service.process.kill()
-    service.until(lambda: is_gone(worker), "the worker lived on")
+    service.signal(signal.SIGKILL)
+    service.until(lambda: service.process(worker) is None, "the worker lived on")
 
 
 @pytest.mark.holds("http.no-zombies")
@@ -252,8 +244,8 @@ def test_the_worker_dies_with_its_supervisor_where_the_kernel_does_not_help(serv
     undo = "import ctypes\nctypes.CDLL(None).prctl(1, 0, 0, 0, 0)\n"
     service = serve(undo + ECHO)
     worker = service.worker_pid()
-    service.process.kill()
-    service.until(lambda: is_gone(worker), "the worker lived on")
+    service.signal(signal.SIGKILL)
+    service.until(lambda: service.process(worker) is None, "the worker lived on")
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
@@ -277,7 +269,7 @@ def test_signals_to_the_scripts_own_processes_are_not_the_services(serve: Serve,
 def test_a_process_that_run_has_forked_does_not_serve(serve: Serve) -> None:
     service = serve("import os, sys\ndef init(): pass\ndef run(data):\n    return os.fork() or sys.exit(0)\n")
     child = service.post("").json()
-    service.until(lambda: is_gone(child), "the child lives on")
+    service.until(lambda: service.process(child) is None, "the child lives on")
     assert service.is_healthy()
 
 
@@ -324,12 +316,11 @@ def test_a_process_that_run_has_forked_has_none_of_its_sockets(serve: Serve, tmp
         answer = client.makefile("rb").read()
     child = int(answer.split(b"\r\n\r\n")[1])
     assert service.is_healthy()
-    os.kill(service.worker_pid(), signal.SIGKILL)
-    service.process.terminate()
+    service.kill(service.worker_pid())
+    service.signal(signal.SIGTERM)
     service.wait()
     assert psutil.pid_exists(child)
-    with pytest.raises(ConnectionRefusedError):
-        service.connect()
+    assert not service.answers()
 
 
 def test_rotation_keeps_every_line_whole(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from mldeploy_serving.messages import Answer, Request
 from mldeploy_serving.settings import Settings
 from mldeploy_serving.supervisor.child import Child
 from mldeploy_serving.supervisor.ending import FAILED_TO_START, Ending, told
+from mldeploy_serving.supervisor.memory_limit import MemoryLimit
 from mldeploy_serving.supervisor.spawning import Spawned
 
 # a worker that is told to end does it in these times, unless a C call keeps the interpreter
@@ -70,6 +71,7 @@ class Pool:
         self._timeout_s = settings.scoring_timeout_ms / 1000
         self._grace_s = settings.scoring_grace_ms / 1000
         self._worker_timeout_s = float(settings.worker_timeout)
+        self._memory = MemoryLimit()
         self._loop = asyncio.get_running_loop()
         self._children: list[Child] = []
         self._template: Child | None = None
@@ -349,7 +351,7 @@ class Pool:
             self._passed_on.clear()
         else:
             self._children.remove(child)
-        reason = child.killed or child.unforked or child.reason or told(status)
+        reason = child.killed or child.unforked or child.reason or self._memory.blamed_for(status) or told(status)
         self._answer_for(child, reason)
         if self._closing:
             self._tell_when_empty()

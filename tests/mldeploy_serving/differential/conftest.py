@@ -9,21 +9,21 @@ import contextlib
 import http.client
 import os
 import re
-import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
 from mldeploy_serving.contract.table import rows
+
+if TYPE_CHECKING:
+    from tests.mldeploy_serving.conftest import Engine, Process, Running
 
 HERE = Path(__file__).parent
 OFFICIAL = HERE.parents[2] / ".tools" / "azmlinfsrv" / "bin" / "python"
@@ -128,6 +128,8 @@ class Row:
     """The body of our answer, where they differ."""
     holds: str | None
     """The rule in `contract/table.json` that says what is answered."""
+    not_on: dict[str, str]
+    """Why it makes no sense with one of the engines."""
 
 
 @dataclass(frozen=True)
@@ -212,7 +214,7 @@ def _row(name: str, said: dict[str, Any]) -> Row:
 
 
 def _of(name: str, said: dict[str, Any], asked: Asked) -> Row:
-    return Row(name, asked, said.get("differs"), said.get("ours"), said.get("holds"))
+    return Row(name, asked, said.get("differs"), said.get("ours"), said.get("holds"), said.get("not_on", {}))
 
 
 def _joined(said: Any) -> str:
@@ -223,28 +225,16 @@ def _joined(said: Any) -> str:
 
 
 class Server:
-    """A server process in a folder of its own; requests may be sent at once, they wait until it listens."""
+    """A server in a folder of its own."""
 
-    def __init__(self, folder: Path, command: list[str], variables: Mapping[str, str]) -> None:
-        self.log_file = folder.with_name(f"{folder.name}.log")
+    def __init__(self, running: Running, log_file: Path) -> None:
+        self._running = running
+        self._log_file = log_file
+        self.port = running.port
         self.was_healthy = False
-        foreign = ("AML_", "AZUREML_", "MLDEPLOY_", "WORKER_", "SERVICE_", "SCORING_")
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
-        with socket.create_server(("127.0.0.1", 0), backlog=64) as listener, self.log_file.open("wb") as log:
-            self.port: int = listener.getsockname()[1]
-            fd = listener.fileno()
-            self.process = subprocess.Popen(
-                [each.format(fd=fd) for each in command],
-                cwd=folder,
-                env={**inherited, **variables},
-                pass_fds=(fd,),
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
 
     def log(self) -> str:
-        return self.log_file.read_text(encoding="utf-8", errors="replace")
+        return self._log_file.read_text(encoding="utf-8", errors="replace") if self._log_file.exists() else ""
 
     def send(self, data: bytes, method: str = "POST") -> Reply:
         """Send bytes on a connection of their own."""
@@ -266,19 +256,34 @@ class Server:
             return
         deadline = time.monotonic() + PATIENCE_S
         while not self.healthy():
-            assert self.process.poll() is None, self.log()
+            assert self._running.ended() is None, self.log()
             assert time.monotonic() < deadline, f"not healthy in {PATIENCE_S} s:\n{self.log()}"
             time.sleep(0.01)
         self.was_healthy = True
 
+    def wait_until_answering(self) -> None:
+        """Wait until it answers anything; a container's port closes connections until its server listens."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not self._answers():
+            assert self._running.ended() is None, self.log()
+            assert time.monotonic() < deadline, f"no answer in {PATIENCE_S} s:\n{self.log()}"
+            time.sleep(0.01)
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(OSError):
+            return self.ask(Asked("GET", "/")).status != 0
+        return False
+
     def wait(self) -> int:
         """Its exit code."""
-        return self.process.wait(PATIENCE_S)
+        deadline = time.monotonic() + PATIENCE_S
+        while (code := self._running.ended()) is None:
+            assert time.monotonic() < deadline, f"it still runs after {PATIENCE_S} s:\n{self.log()}"
+            time.sleep(0.01)
+        return code
 
     def stop(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(PATIENCE_S)
+        self._running.stop()
 
 
 def _receive(connection: socket.socket, method: str = "POST") -> Reply:
@@ -295,47 +300,21 @@ def _receive(connection: socket.socket, method: str = "POST") -> Reply:
 
 
 class Starter:
-    """Starts servers; all are stopped at the end of the session, and those of a group are started once."""
+    """Starts servers; those of a group are started once.
 
-    official_python = OFFICIAL
+    Args:
+        root: Where their folders are.
+        start: Starts one, given its folder, log file and variables.
+    """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, start: Callable[[Path, Path, Mapping[str, str]], Running]) -> None:
         self._root = root
+        self._start = start
         self._servers: list[Server] = []
         self._shared: dict[tuple[str, str], Server] = {}
 
-    def official(self, files: Mapping[str, str], variables: Mapping[str, str]) -> Server:
-        """gunicorn on the official application, as `azmlinfsrv` starts it, but on loopback."""
-        command = [
-            *(str(OFFICIAL), "-m", "gunicorn", "--bind", "fd://{fd}", "--no-control-socket"),
-            *("--timeout", variables.get("WORKER_TIMEOUT", "300"), "--access-logfile", "-", "--error-logfile", "-"),
-            "azureml_inference_server_http.server.entry:app",
-        ]
-        return self._start(command, files, variables)
-
-    def ours(self, files: Mapping[str, str], variables: Mapping[str, str]) -> Server:
-        return self._start([sys.executable, "-m", "mldeploy_serving", "--fd", "{fd}"], files, variables)
-
-    def pair(self, group: Group, contract: str) -> tuple[Server, Server]:
-        """The official server and ours for a group, healthy; those of the groups after it are started meanwhile."""
-        names = list(groups())
-        at = names.index(group.name)
-        for name in names[at : at + 1 + AHEAD]:
-            self._begin(groups()[name], contract)
-        official, ours = self._shared[group.name, "official"], self._shared[group.name, contract]
-        for server in (official, ours):
-            server.wait_until_healthy()
-        return official, ours
-
-    def _begin(self, group: Group, contract: str) -> None:
-        if (group.name, "official") not in self._shared:
-            self._shared[group.name, "official"] = self.official(group.files, group.variables)
-        if (group.name, contract) not in self._shared:
-            variables = {**group.variables, "MLDEPLOY_CONTRACT": contract}
-            self._shared[group.name, contract] = self.ours(group.files, variables)
-
-    def _start(self, command: list[str], files: Mapping[str, str], variables: Mapping[str, str]) -> Server:
-        folder = self._root / str(len(self._servers))
+    def __call__(self, files: Mapping[str, str], variables: Mapping[str, str]) -> Server:
+        folder = self._root / str(len(self._servers)) / "app"
         for name, text in files.items():
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -346,25 +325,74 @@ class Starter:
             "HTTP_X_MS_SERVER_VERSION": "the same",
             **variables,
         }
-        server = Server(folder, command, settings)
-        self._servers.append(server)
-        return server
+        log = folder.with_name("log")
+        self._servers.append(Server(self._start(folder, log, settings), log))
+        return self._servers[-1]
+
+    def shared(self, group: Group, contract: str = "") -> Server:
+        """The server of a group, which may still be starting."""
+        if (group.name, contract) not in self._shared:
+            more = {"MLDEPLOY_CONTRACT": contract} if contract else {}
+            self._shared[group.name, contract] = self(group.files, {**group.variables, **more})
+        return self._shared[group.name, contract]
 
     def stop(self) -> None:
         for server in self._servers:
             server.stop()
 
 
+class Servers:
+    """The official server and ours."""
+
+    official_python = OFFICIAL
+
+    def __init__(self, official: Starter, ours: Starter) -> None:
+        self.official, self.ours = official, ours
+
+    def pair(self, group: Group, contract: str) -> tuple[Server, Server]:
+        """Both for a group, healthy; those of the groups after it are started meanwhile."""
+        names = list(groups())
+        at = names.index(group.name)
+        for name in names[at : at + 1 + AHEAD]:
+            self.official.shared(groups()[name])
+            self.ours.shared(groups()[name], contract)
+        both = self.official.shared(group), self.ours.shared(group, contract)
+        for server in both:
+            server.wait_until_healthy()
+        return both
+
+
 @pytest.fixture(scope="session")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Starter]:
+def official(tmp_path_factory: pytest.TempPathFactory, as_process: type[Process]) -> Iterator[Starter]:
+    """gunicorn on the official application, as `azmlinfsrv` starts it, but on loopback; the same for every engine."""
     if not OFFICIAL.exists():
         reason = "the official server is not installed (scripts/test-services)"
         if "azmlinfsrv" in os.environ.get("MLDEPLOY_REQUIRE", "").split(","):
             pytest.fail(f"azmlinfsrv is required: {reason}")
         pytest.skip(reason)
-    starter = Starter(tmp_path_factory.mktemp("differential"))
+
+    def start(folder: Path, log: Path, variables: Mapping[str, str]) -> Running:
+        command = [
+            *(str(OFFICIAL), "-m", "gunicorn", "--bind", "fd://{fd}", "--no-control-socket"),
+            *("--timeout", variables.get("WORKER_TIMEOUT", "300"), "--access-logfile", "-", "--error-logfile", "-"),
+            "azureml_inference_server_http.server.entry:app",
+        ]
+        with log.open("wb") as output:
+            return as_process(command, folder, variables, output)
+
+    starter = Starter(tmp_path_factory.mktemp("official"), start)
     yield starter
     starter.stop()
+
+
+@pytest.fixture(scope="session")
+def servers(official: Starter, engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    def start(folder: Path, log: Path, variables: Mapping[str, str]) -> Running:
+        return engine.start(folder, ("--log-file", str(log)), variables)
+
+    ours = Starter(tmp_path_factory.mktemp("ours"), start)
+    yield Servers(official, ours)
+    ours.stop()
 
 
 @cache
@@ -373,8 +401,9 @@ def _answered() -> set[str]:
     return {row["id"] for row in rows() if row["v1"] not in {"same", "exit 2", "exit 3"} and row["source"] != "ours"}
 
 
-def _held(row: Row) -> tuple[pytest.MarkDecorator, ...]:
-    return () if row.holds is None else (pytest.mark.holds(row.holds),)
+def _marks(row: Row) -> list[pytest.MarkDecorator]:
+    held = [] if row.holds is None else [pytest.mark.holds(row.holds)]
+    return [*held, *(pytest.mark.not_on(*each) for each in row.not_on.items())]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -382,7 +411,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     for name, contracts in (("row", CONTRACTS), ("held_row", (*CONTRACTS, "strict"))):
         if name in metafunc.fixturenames:
             cases = [
-                pytest.param(group, row, contract, id=f"{contract}-{row.id}", marks=_held(row))
+                pytest.param(group, row, contract, id=f"{contract}-{row.id}", marks=_marks(row))
                 for group in groups().values()
                 for contract in contracts
                 for row in group.rows

@@ -9,15 +9,16 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
-    from tests.mldeploy_serving.differential.conftest import Asked, Group, Reply, Server, Starter
+    from tests.mldeploy_serving.conftest import Engine
+    from tests.mldeploy_serving.differential.conftest import Asked, Group, Reply, Server, Servers
 
     Receive = Callable[..., Reply]
 
@@ -64,16 +65,18 @@ def was_released(pipe: str) -> bool:
 
 
 @pytest.fixture
-def pipes(tmp_path: Path) -> list[str]:
+def pipes(tmp_path: Path, engine: Engine) -> list[str]:
     """One for the official server and one for ours."""
+    engine.share(tmp_path)
     paths = [str(tmp_path / name) for name in ("official", "ours")]
     for path in paths:
         os.mkfifo(path)
+        Path(path).chmod(0o666)  # whoever the container's user is
     return paths
 
 
 @pytest.mark.holds("http.keep-alive")
-def test_keep_alive(servers: Starter, scripts: dict[str, Group], receive: Receive) -> None:
+def test_keep_alive(servers: Servers, scripts: dict[str, Group], receive: Receive) -> None:
     official, ours = servers.pair(scripts["undecorated"], "v1")
     with connect(official, SCORE) as connection:
         assert receive(connection).header("Connection") == "close"
@@ -86,12 +89,12 @@ def test_keep_alive(servers: Starter, scripts: dict[str, Group], receive: Receiv
 
 
 @pytest.mark.holds("headers.no-server")
-def test_server_header(servers: Starter, scripts: dict[str, Group], asking: type[Asked]) -> None:
+def test_server_header(servers: Servers, scripts: dict[str, Group], asking: type[Asked]) -> None:
     official, ours = (server.ask(asking()) for server in servers.pair(scripts["undecorated"], "v1"))
     assert (official.header("Server"), ours.header("Server")) == ("gunicorn", None)
 
 
-def test_date(servers: Starter, scripts: dict[str, Group]) -> None:
+def test_date(servers: Servers, scripts: dict[str, Group]) -> None:
     official, ours = servers.pair(scripts["undecorated"], "v1")
     assert official.send(b"garbage\r\n\r\n").header("Date") is None
     assert ours.send(b"garbage\r\n\r\n").header("Date") is not None
@@ -99,7 +102,7 @@ def test_date(servers: Starter, scripts: dict[str, Group]) -> None:
 
 
 @pytest.mark.holds("http.health-under-load")
-def test_health_under_load(servers: Starter, pipes: list[str], receive: Receive) -> None:
+def test_health_under_load(servers: Servers, pipes: list[str], receive: Receive) -> None:
     for start, pipe, answers in zip((servers.official, servers.ours), pipes, (False, True), strict=True):
         script = WAITING.format(name="run", parameter="data", pipe=pipe, other="init", other_parameter="")
         server = start({"score.py": script}, {})
@@ -112,10 +115,12 @@ def test_health_under_load(servers: Starter, pipes: list[str], receive: Receive)
 
 
 @pytest.mark.holds("start.starting")
-def test_starting(servers: Starter, pipes: list[str], receive: Receive) -> None:
+def test_starting(servers: Servers, pipes: list[str], receive: Receive) -> None:
     for start, pipe, status in zip((servers.official, servers.ours), pipes, (200, 503), strict=True):
         script = WAITING.format(name="init", parameter="", pipe=pipe, other="run", other_parameter="data")
         server = start({"score.py": script}, {})
+        if status == 503:
+            server.wait_until_answering()
         with connect(server, HEALTH) as connection:
             assert is_answered(connection, PATIENCE_S if status == 503 else UNANSWERED_S) == (status == 503)
             release(pipe)
@@ -124,7 +129,7 @@ def test_starting(servers: Starter, pipes: list[str], receive: Receive) -> None:
 
 
 @pytest.mark.holds("run.timeout")
-def test_timeout_on_time(servers: Starter, receive: Receive) -> None:
+def test_timeout_on_time(servers: Servers, receive: Receive) -> None:
     script = """
 import hashlib
 def init():
@@ -146,7 +151,7 @@ def run(data):
 
 
 @pytest.mark.holds("workers.timeout")
-def test_worker_timeout(servers: Starter, asking: type[Asked]) -> None:
+def test_worker_timeout(servers: Servers, asking: type[Asked]) -> None:
     script = """
 import hashlib, time
 def init():
@@ -175,14 +180,14 @@ def run(data):
 
 
 @pytest.mark.holds("http.body-too-large")
-def test_large_body(servers: Starter, scripts: dict[str, Group], asking: type[Asked]) -> None:
+def test_large_body(servers: Servers, scripts: dict[str, Group], asking: type[Asked]) -> None:
     asked = asking(body=b"x" * (BODY_LIMIT_BYTES + 1))
     official, ours = (server.ask(asked) for server in servers.pair(scripts["ids"], "v1"))
     assert (official.status, ours.status) == (200, 413)
 
 
 @pytest.mark.holds("log.line")
-def test_one_line(servers: Starter, scripts: dict[str, Group], asking: type[Asked]) -> None:
+def test_one_line(servers: Servers, scripts: dict[str, Group], asking: type[Asked]) -> None:
     for server, lines in zip(servers.pair(scripts["undecorated"], "v1"), (2, 1), strict=True):
         before, later = (server.log().count(text) for text in ("POST /score", "GET /score"))
         server.ask(asking())
@@ -195,7 +200,7 @@ def test_one_line(servers: Starter, scripts: dict[str, Group], asking: type[Aske
 
 
 @pytest.mark.holds("start.loopback")
-def test_loopback(servers: Starter, tmp_path: Path) -> None:
+def test_loopback(servers: Servers, tmp_path: Path) -> None:
     told = "from azureml_inference_server_http.constants import DEFAULT_HOST; print(DEFAULT_HOST)"
     official = subprocess.run([servers.official_python, "-c", told], check=True, capture_output=True, text=True)
     assert official.stdout == "0.0.0.0\n"

@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="module")
-def official(servers: Starter) -> dict[str, Server]:
+def with_scripts(official: Starter) -> dict[str, Server]:
     """The official server with each script of the table."""
-    return {script: servers.official({"score.py": script}, {}) for script in {each.script for each in examples()}}
+    return {script: official({"score.py": script}, {}) for script in {each.script for each in examples()}}
 
 
 @pytest.mark.parametrize("example", [pytest.param(each, id=each.rule) for each in examples()])
-def test_example(official: dict[str, Server], asking: type[Asked], example: Example) -> None:
-    server = official[example.script]
+def test_example(with_scripts: dict[str, Server], asking: type[Asked], example: Example) -> None:
+    server = with_scripts[example.script]
     server.wait_until_healthy()
     reply = server.ask(asking(headers=(("Content-Type", "application/json"),), body=example.body.encode()))
     assert (reply.status, reply.body.decode()) == example.answers["v1"]

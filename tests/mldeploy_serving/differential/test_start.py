@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 if TYPE_CHECKING:
-    from tests.mldeploy_serving.differential.conftest import Difference, Server, Starter
+    from tests.mldeploy_serving.differential.conftest import Difference, Server, Servers
 
 FAILED_TO_START = 3
 AHEAD = 3
@@ -26,7 +26,7 @@ def begun() -> dict[str, tuple[Server, Server]]:
     "name", [pytest.param(name, marks=pytest.mark.holds(said["holds"])) for name, said in STARTS.items()]
 )
 def test_start(
-    servers: Starter, known: dict[str, Difference], begun: dict[str, tuple[Server, Server]], name: str
+    servers: Servers, known: dict[str, Difference], begun: dict[str, tuple[Server, Server]], name: str
 ) -> None:
     names = list(STARTS)
     at = names.index(name)

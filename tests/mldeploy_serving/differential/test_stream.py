@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.mldeploy_serving.differential.conftest import Asked, Difference, Group, Starter
+    from tests.mldeploy_serving.differential.conftest import Asked, Difference, Group, Servers
 
 EXAMPLES = int(os.environ.get("MLDEPLOY_EXAMPLES", "60"))
 # those that a request, and not a row's script, decides
@@ -115,7 +115,7 @@ def requests(draw: Callable[..., Any], script: str) -> dict[str, Any]:
 @pytest.mark.parametrize("script", SCRIPTS)
 @pytest.mark.parametrize("contract", ["v1", "compatible"])
 def test_stream(
-    servers: Starter,
+    servers: Servers,
     known: dict[str, Difference],
     scripts: dict[str, Group],
     asking: Callable[..., Asked],

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from mldeploy_serving.contract.table import Table
 
 if TYPE_CHECKING:
-    from tests.mldeploy_serving.differential.conftest import Group, Row, Starter
+    from tests.mldeploy_serving.differential.conftest import Group, Row, Servers
 
 # what one request and its answer do not show
 SHOWN_ELSEWHERE = {
@@ -17,7 +17,7 @@ SHOWN_ELSEWHERE = {
 }
 
 
-def test_row_of_the_table(servers: Starter, group: Group, held_row: Row, contract: str) -> None:
+def test_row_of_the_table(servers: Servers, group: Group, held_row: Row, contract: str) -> None:
     assert held_row.holds is not None
     official, ours = (server.ask(held_row.asked) for server in servers.pair(group, contract))
     assert official.status == Table("v1")[held_row.holds].status
