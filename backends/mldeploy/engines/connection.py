@@ -185,11 +185,18 @@ def asking(ask: Any, *args: Any, **more: Any) -> Any:
     except errors.NotFound:
         raise
     except errors.APIError as error:
-        raise EngineException("the Docker engine refuses", reason=str(error.explanation or error)) from None
+        reason = str(error.explanation or error)
+        raise EngineException("the Docker engine refuses", reason=reason, hint=to_have_room(reason)) from None
     except (errors.DockerException, requests.RequestException, OSError) as error:
         raise EngineException(
             "the Docker engine has stopped answering", reason=_innermost(error), hint=_to_start()
         ) from None
+
+
+def to_have_room(words: str) -> str:
+    """What helps if an engine says that its disk is full; empty for other words of its."""
+    full = "no space left" in words.lower()
+    return "make room on the engine's disk: mldeploy images prune, docker system df" if full else ""
 
 
 def _listening(place: Endpoint) -> Endpoint:

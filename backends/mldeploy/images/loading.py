@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any
 
-from mldeploy.engines.connection import asking
+from mldeploy.engines.connection import asking, to_have_room
 from mldeploy.errors import EngineException
 from mldeploy.events import Progress, Report, Step, silent
 from mldeploy.images import layer
@@ -162,14 +162,11 @@ def _load(client: DockerClient, image: Image, layers: Sequence[Layer | None], re
 
 
 def _refused(why: str) -> EngineException:
-    full = "no space left" in why.lower()
     return EngineException(
         "the engine does not take the image",
         where="docker load",
         reason=why.strip(),
-        hint="make room on the engine's disk: mldeploy images prune, docker system df"
-        if full
-        else "mldeploy doctor says how the engine is",
+        hint=to_have_room(why) or "mldeploy doctor says how the engine is",
     )
 
 

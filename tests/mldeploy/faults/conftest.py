@@ -68,6 +68,15 @@ class SecondEngine:
         """Bytes on its disk."""
         return shutil.disk_usage(self.folder / "data").used
 
+    @property
+    def free(self) -> int:
+        """Bytes that are left on its disk."""
+        return shutil.disk_usage(self.folder / "data").free
+
+    def leave(self, room: int) -> None:
+        """Make its disk smaller or larger, so that so many bytes are left."""
+        _run("mount", "-o", f"remount,size={self.used + room}", str(self.folder / "data"))
+
     def start(self, *more: str) -> None:
         """Start it, or start it again, and wait until it answers; nothing where it runs.
 
@@ -111,7 +120,7 @@ class SecondEngine:
             try:
                 client.images.get(image)
             except ImageNotFound:
-                client.api.load_image(source.api.get_image(image))
+                client.images.load(b"".join(source.api.get_image(image)))
 
     def close(self) -> list[str]:
         """End it with all its containers; what is left nevertheless is ended by force and told."""
