@@ -227,7 +227,7 @@ def changed_script(service: LocalWebservice, script: Path, rounds: int) -> None:
 
 def unchanged_package(client: DockerClient, workspace: Workspace, config: InferenceConfig, rounds: int) -> None:
     def image() -> Image:
-        made = package(workspace, (), config, image=True, offline=True)
+        made = package(workspace, (), config, engine="docker", offline=True)
         return bring(client, package_image(client, made, ServingSettings(), offline=True))
 
     image()
@@ -261,7 +261,7 @@ def large_model(
         Model.deploy(workspace, "bench-large", [model], config, engine="docker").wait_for_deployment()
 
     def imaged() -> None:
-        made = package(workspace, (model,), config, image=True, offline=True)
+        made = package(workspace, (model,), config, engine="docker", offline=True)
         bring(client, package_image(client, made, ServingSettings()))
 
     for name, way, least in (("local service", running, 0), ("image on the engine", imaged, bytes_)):

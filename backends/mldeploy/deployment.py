@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from mldeploy.errors import EngineException, NeedsImage, WebserviceException
-from mldeploy.events import Notice, Report, Step, silent
+from mldeploy.errors import NeedsImage, WebserviceException
+from mldeploy.events import Report, Step, silent
 from mldeploy.store.owners import this_process
 from mldeploy.store.services import Operation, ServiceRecord, busy, refuse_busy
 from mldeploy.targets import target_for
@@ -157,8 +157,11 @@ def deploy(
         made = packed(workspace, order, report)
         try:
             handle = dict(place(made))
-        except NeedsImage as need:
-            made = _packed_again(workspace, order, need, report)
+        except NeedsImage as need:  # its packages do not install here
+            from mldeploy.packaging.choosing import instead_of_a_process
+
+            with instead_of_a_process(need, order.engine, report):
+                made = _package(workspace, order, "docker", report)
             handle = dict(place(made))
         try:
             # The name stays claimed until the old one is gone: if this process dies before, that is seen.
@@ -227,33 +230,20 @@ def packed(workspace: Workspace, order: Order, report: Report = silent) -> Packa
         UserErrorException: As `deploy` would.
         EngineException: Docker is needed, and there is none.
     """
+    if not (why := order.configuration.needs_docker):
+        return _package(workspace, order, order.engine, report)
+    from mldeploy.packaging.choosing import instead_of_a_process
+
+    need = NeedsImage(
+        f"this service needs Docker: {why}", where="deployment configuration", hint="leave out the engine 'process'"
+    )
     if order.engine == "docker":
-        return _package(workspace, order, report, image=True)
-    try:
-        if why := order.configuration.needs_docker:
-            raise NeedsImage(
-                f"this service needs Docker: {why}",
-                where="deployment configuration",
-                hint="leave out the engine 'process'",
-            )
-        return _package(workspace, order, report, image=False)
-    except NeedsImage as need:
-        return _packed_again(workspace, order, need, report)
+        return _package(workspace, order, "docker", report)
+    with instead_of_a_process(need, order.engine, report):
+        return _package(workspace, order, "docker", report)
 
 
-def _packed_again(workspace: Workspace, order: Order, need: NeedsImage, report: Report) -> Package:
-    """The package for Docker, after it was seen that a process cannot run it; only if nobody asked for a process."""
-    if order.engine != "auto":
-        raise need
-    report(Notice(f"Docker runs the service: {need.message}"))
-    try:
-        return _package(workspace, order, report, image=True)
-    except EngineException as missing:
-        reason = f"{need.reason}\n{missing.message}".strip()
-        raise NeedsImage(need.message, where=need.where, reason=reason, hint=missing.hint) from missing
-
-
-def _package(workspace: Workspace, order: Order, report: Report, *, image: bool) -> Package:
+def _package(workspace: Workspace, order: Order, engine: str, report: Report) -> Package:
     from mldeploy.packaging.package import package
 
     return package(
@@ -261,7 +251,7 @@ def _package(workspace: Workspace, order: Order, report: Report, *, image: bool)
         order.models,
         order.inference_config,
         besides=order.serving.requirements,
-        image=image,
+        engine=engine,
         offline=order.offline,
         report=report,
     )

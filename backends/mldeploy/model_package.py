@@ -257,7 +257,7 @@ def make(
 
     besides = (*order.serving.requirements, *(["debugpy"] if asked.debug_port else []))
     packed = package(
-        workspace, order.models, order.inference_config, besides=besides, image=True, offline=offline, report=said
+        workspace, order.models, order.inference_config, besides=besides, engine="docker", offline=offline, report=said
     )
     locked = packed.environment
     assert isinstance(locked, ImageEnvironment)

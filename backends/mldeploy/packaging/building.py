@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mldeploy.errors import NeedsImage
-from mldeploy.events import Notice, Report, silent
-from mldeploy.packaging import environments
+from mldeploy.events import Report, silent
+from mldeploy.packaging import choosing, environments
 
 if TYPE_CHECKING:
     from mldeploy.environment import Environment
@@ -66,19 +66,15 @@ def build(
         EnvironmentException: It does not resolve or install; `NeedsImage` where a process was asked for in vain.
         EngineException: Docker is needed, and there is none.
     """
-    if engine != "docker":
+    resolved = choosing.resolved(environment, locks, engine, offline=offline, refresh=refresh, report=report)
+    if isinstance(resolved, environments.ResolvedEnvironment):
         try:
-            resolved = environments.resolve(environment, locks, offline=offline, refresh=refresh, report=report)
-            python = environments.install(resolved, offline=offline, report=report)
-            return EnvironmentBuild(resolved, str(python))
+            return EnvironmentBuild(resolved, str(environments.install(resolved, offline=offline, report=report)))
         except NeedsImage as need:
-            if engine == "process":
-                raise
-            report(Notice(f"Docker runs its services: {need.message}"))
+            with choosing.instead_of_a_process(need, engine, report):
+                return build(environment, locks, engine="docker", offline=offline, refresh=refresh, report=report)
     from mldeploy.engines.connection import connect
     from mldeploy.images.assemble import bring_environment
-    from mldeploy.images.resolving import resolve
 
-    for_image = resolve(environment, locks, offline=offline, refresh=refresh, report=report)
-    _, tag = bring_environment(connect(), for_image, offline=offline, report=report)
-    return EnvironmentBuild(for_image, tag)
+    _, tag = bring_environment(connect(), resolved, offline=offline, report=report)
+    return EnvironmentBuild(resolved, tag)

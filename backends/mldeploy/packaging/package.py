@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from mldeploy.errors import UserErrorException
 from mldeploy.events import Report, silent
-from mldeploy.packaging import environments
+from mldeploy.packaging.choosing import resolved
 from mldeploy.packaging.source import MODELS_FOLDER, Source, collect
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mldeploy.images.resolving import ImageEnvironment
     from mldeploy.inference_config import InferenceConfig
     from mldeploy.model import Model
+    from mldeploy.packaging.environments import ResolvedEnvironment
     from mldeploy.workspace import Workspace
 
 MOST_MODELS = 1000  # v1's limit for one deployment (C §4.2)
@@ -42,7 +43,7 @@ class Package:
     digest: str
     source: Source
     models: tuple[Model, ...]
-    environment: environments.ResolvedEnvironment | ImageEnvironment
+    environment: ResolvedEnvironment | ImageEnvironment
     variables: Mapping[str, str]
 
     @property
@@ -92,7 +93,7 @@ def package(
     inference_config: InferenceConfig,
     *,
     besides: Sequence[str] = (),
-    image: bool = False,
+    engine: str = "auto",
     offline: bool = False,
     report: Report = silent,
 ) -> Package:
@@ -103,14 +104,14 @@ def package(
         models: The registered models that the script loads.
         inference_config: Script, source directory and environment.
         besides: Requirements that the scoring server brings.
-        image: Resolve the environment for an image, and not for a process of this machine.
+        engine: What it is for: `process`, `docker`, or `auto`, which is Docker where a process will not do.
         offline: Resolve without a network; what was resolved before needs none anyway.
         report: Told each step.
 
     Raises:
         UserErrorException: The script or the source directory breaks a rule.
         EnvironmentException: The environment cannot be resolved; `NeedsImage` where only an image will do.
-        EngineException: An image is asked for, and there is no Docker.
+        EngineException: Docker is asked for, and there is none.
     """
     models = tuple({model.id: model for model in models}.values())
     if len(models) > MOST_MODELS:
@@ -119,11 +120,8 @@ def package(
         )
     inference_config.validate()
     source = collect(inference_config.entry_script_path, inference_config.source_directory_path, report)
-    if image:
-        from mldeploy.images.resolving import resolve as resolve_for_image
-    resolve = resolve_for_image if image else environments.resolve
-    environment = resolve(
-        inference_config.environment, workspace.store.locks, besides=besides, offline=offline, report=report
+    environment = resolved(
+        inference_config.environment, workspace.store.locks, engine, besides=besides, offline=offline, report=report
     )
     variables = dict(inference_config.environment.environment_variables) if inference_config.environment else {}
     parts = [source.digest(), environment.digest]
