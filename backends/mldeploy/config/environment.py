@@ -83,6 +83,20 @@ class DockerDefinition(Section):
     arguments: list[str] = Field(default_factory=list)
     gpu_support: bool | None = None
 
+    @property
+    def needs_image(self) -> str | None:
+        """Why this needs the Docker engine, in words that follow "because"; None if it does not.
+
+        GPUs do not: a process sees those of the machine. `shmSize` does not either: v1's scaffold has it.
+        """
+        if self.base_dockerfile:
+            return "it has a Dockerfile (docker.baseDockerfile)"
+        if self.base_image and not is_stock_image(self.base_image):
+            return f"it stands on the image {self.base_image!r} (docker.baseImage)"
+        if self.arguments:
+            return f"it has arguments for docker run (docker.arguments: {' '.join(self.arguments)})"
+        return None
+
     def broken(self) -> Iterator[tuple[Way, str]]:
         """The image comes from one place."""
         if self.base_image and self.base_dockerfile:
@@ -177,11 +191,4 @@ class EnvironmentDefinition(Section):
     @property
     def needs_image(self) -> str | None:
         """Why this needs an image of its own, in words that follow "because"; None if it does not."""
-        docker = self.docker
-        if docker.base_dockerfile:
-            return "it has a Dockerfile (docker.baseDockerfile)"
-        if docker.base_image and not is_stock_image(docker.base_image):
-            return f"it stands on the image {docker.base_image!r} (docker.baseImage)"
-        if docker.arguments:
-            return f"it has arguments for docker run (docker.arguments: {' '.join(docker.arguments)})"
-        return None
+        return self.docker.needs_image

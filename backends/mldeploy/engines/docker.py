@@ -30,6 +30,7 @@ __all__ = ["PIDS", "PORT", "UID", "Container", "Mount", "Observation", "Options"
 UID = 1000  # the user of our images
 STOP_GRACE_S = 5
 EXIT_FILE = "/tmp/mldeploy-exit.json"  # noqa: S108 - the container's
+_KILLED = {-9, 137}  # SIGKILL, as the server tells of its worker, and as Docker tells of a container
 _GONE_S = 20.0
 _LOOK_AGAIN_S = 0.02
 _SAY_AGAIN_S = 0.25
@@ -50,7 +51,7 @@ class Running:
         name: Its name, for a person.
         port: On this machine's loopback.
         host: The machine that asked for it.
-        daemon: The engine's own id: another engine does not know the container, which tells nothing about it.
+        daemon: Which engine: another one does not know the container, which tells nothing about it.
         memory: The most bytes it may have; None is no limit.
     """
 
@@ -144,7 +145,7 @@ def create(container: Container, port: int | None) -> Running:
         with listen(None) as listener:
             port = int(listener.getsockname()[1])
     with _answering() as client:
-        daemon = client.info()["ID"]
+        daemon = _identity(client)
         try:
             made = client.api.create_container(
                 container.image,
@@ -200,7 +201,7 @@ def observe(running: Running) -> Observation:
         try:
             seen = client.api.inspect_container(running.container)
         except NotFound:
-            if client.info()["ID"] != running.daemon:
+            if _identity(client) != running.daemon:
                 raise EngineException(
                     f"the container {running.name} is another Docker engine's than the one that answers",
                     hint="choose the engine that it was deployed to: `docker context use`, or DOCKER_HOST",
@@ -217,6 +218,10 @@ def observe(running: Running) -> Observation:
         if state["Status"] in {"paused", "restarting"}:
             return Observation(state["Status"], reason=f"the container {running.name} is {state['Status']}", **about)
         code, reason = _ended(client, running, state)
+        # a worker that was ended for it earlier, and replaced, is not why it ended
+        about["oom_killed"] = about["oom_killed"] and code in _KILLED
+        if about["oom_killed"]:
+            reason = f"out of memory: {limit(running.memory)}"
         return Observation(state["Status"], None, code, reason, **about)
 
 
@@ -388,6 +393,12 @@ def _runs(client: Any, container: str) -> bool:
     return bool(state["Running"])
 
 
+def _identity(client: Any) -> str:
+    """Which engine this is: its machine's name and its data folder, as Podman says another id each time it is asked."""
+    about = client.info()
+    return f"{about.get('Name')}:{about.get('DockerRootDir')}"
+
+
 def _fits(what: str, asked: float | None, there: float) -> None:
     if asked is not None and asked > there:
         raise UserErrorException(
@@ -407,10 +418,7 @@ def _ended(client: Any, running: Running, state: Mapping[str, Any]) -> tuple[int
     if state["Status"] == "created":
         return None, state.get("Error") or f"the container {running.name} was never started"
     left = _left(client, running.container)
-    code, reason = left or (state["ExitCode"], f"the container's exit code is {state['ExitCode']}")
-    if state.get("OOMKilled"):
-        reason = f"out of memory: {limit(running.memory)}"
-    return code, reason
+    return left or (state["ExitCode"], f"the container's exit code is {state['ExitCode']}")
 
 
 def limit(memory: int | None) -> str:
@@ -433,9 +441,12 @@ def _left(client: Any, container: str) -> tuple[int, str] | None:
 
 
 def _refusal(name: str, error: Exception) -> WebserviceException:
+    from mldeploy.engines.connection import to_have_room
+
+    reason = str(getattr(error, "explanation", None) or error)
     return WebserviceException(
         f"the Docker engine refuses the container {name}",
         where="docker",
-        reason=str(getattr(error, "explanation", None) or error),
-        hint="see what is asked of it: docker.arguments, containerResourceRequirements",
+        reason=reason,
+        hint=to_have_room(reason) or "see what is asked of it: docker.arguments, containerResourceRequirements",
     )

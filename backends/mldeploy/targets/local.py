@@ -50,12 +50,17 @@ class LocalTarget:
         """
         if engine not in (known := SETTINGS["engine"].choices):
             raise UserErrorException(f"'{engine}' is no engine", hint=f"one of {', '.join(known)}")
-        needs = engine == "docker" or configuration.needs_docker or (docker and docker.arguments)
-        if engine != "process" and (needs or (docker and docker.shm_size)):
-            containers = _engine("docker")
-            options = containers.asked(docker, configuration)
-            if needs:
+        if engine == "process" or not (docker or configuration.needs_docker or engine == "docker"):
+            return
+        containers = _engine("docker")
+        options = containers.asked(docker, configuration)
+        try:
+            if engine == "docker" or configuration.needs_docker or (docker and docker.needs_image):
                 containers.check(options)
+        except EngineException:
+            if engine == "docker":
+                raise
+            # that there is none is told with what needs it, when the package is made
 
     def deploy(self, deployment: Deployment, report: Report) -> Handle:
         """Lay the package out in a folder of its own and start it.

@@ -219,7 +219,7 @@ def test_an_unknown_key_names_the_nearest_the_file_and_the_line(
 
 def test_without_a_near_key_all_are_listed() -> None:
     hint = load_findings_hint({"computeType": "local", "colour": 1})
-    assert hint == "known keys: computeType, description, port, properties, tags"
+    assert hint == "known keys: computeType, containerResourceRequirements, description, port, properties, tags"
 
 
 @pytest.mark.parametrize(
@@ -558,3 +558,16 @@ def test_what_loads_dumps_and_loads_again_to_the_same(made: DeploymentConfigurat
 )
 def test_samples_load(write: Write, name: str, text: str, kind: type[DeploymentConfiguration]) -> None:
     assert type(load_deployment_config(write(name, text))) is kind
+
+
+def test_limits_of_a_local_service_need_docker() -> None:
+    local = LocalWebserviceDeploymentConfiguration
+    assert local.of(port=8890).needs_docker is None
+    limited = local.of(cpu_cores=0.5, memory_gb=0.25)
+    assert limited.needs_docker == "it has limits (containerResourceRequirements.cpu: 0.5, memoryInGB: 0.25)"
+    assert limited.to_dict()["containerResourceRequirements"] == {"cpu": 0.5, "memoryInGB": 0.25}
+    assert local.of(memory_gb=2).needs_docker == "it has limits (containerResourceRequirements.memoryInGB: 2)"
+    assert AciServiceDeploymentConfiguration.of(cpu_cores=1).needs_docker is None
+    for values in ({"cpu_cores": 0}, {"cpu_cores": 0.001}, {"memory_gb": 0.001}, {"memory_gb": "1g"}):
+        with pytest.raises(ConfigException, match="expected"):
+            local.of(**values)

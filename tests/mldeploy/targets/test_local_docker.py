@@ -355,6 +355,36 @@ def test_memory_that_is_not_enough_is_named_with_the_limit(workspace: Workspace,
     assert service.error["details"] == [{"code": "OutOfMemory", "message": "out of memory: the limit is 0.125 GB"}]
 
 
+def test_a_worker_that_ran_out_of_memory_earlier_is_not_why_it_ended(
+    workspace: Workspace, script: Path, docker_client: DockerClient
+) -> None:
+    script.write_text("def init():\n    pass\n\ndef run(data):\n    return len(bytearray(400_000_000))\n")
+    service = deployed(workspace, script, deployment_config=LocalWebservice.deploy_configuration(memory_gb=0.125))
+    service.wait_for_deployment()
+    with pytest.raises(WebserviceException, match=r"out of memory: the limit is 0.125 GB"):
+        service.run("x")
+    service.wait_for_deployment()
+    docker_client.api.stop(handle(service)["container"])
+    assert service.state == "Failed"
+    assert service.error
+    assert service.error["details"] == [{"code": "ServiceEnded", "message": "stopped by SIGTERM"}]
+
+
+def test_a_gpu_where_there_is_none_is_told_before_an_image_is_made(
+    workspace: Workspace, script: Path, docker_client: DockerClient
+) -> None:
+    if "nvidia" in docker_client.info()["Runtimes"]:
+        pytest.skip("this engine hands on GPUs")
+    environment = Environment("with a GPU")
+    environment.docker.base_dockerfile = "FROM scratch"
+    environment.docker.gpu_support = True
+    events: list[Event] = []
+    for engine in ("docker", "auto"):
+        with pytest.raises(UserErrorException, match="this engine has no runtime for one"):
+            deployed(workspace, script, environment=environment, engine=engine, report=events.append)
+    assert events == []
+
+
 def test_a_container_that_is_removed_by_hand(workspace: Workspace, script: Path, docker_client: DockerClient) -> None:
     service = deployed(workspace, script)
     service.wait_for_deployment()
