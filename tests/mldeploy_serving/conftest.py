@@ -502,7 +502,7 @@ def start_service(engine: Engine) -> Callable[..., Service]:
 def _shared(name: str, script: str, **variables: str) -> Any:
     @pytest.fixture(scope="session", name=name)
     def service(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-        started = _start(engine, tmp_path_factory.mktemp(name), script, wait=True, **variables)
+        started = _start(engine, tmp_path_factory.mktemp(name), script, wait=True, memory=None, **variables)
         yield started
         started.stop()
 
