@@ -10,6 +10,7 @@ import re
 import subprocess
 import tarfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ import pytest
 from mldeploy.config.environment import EnvironmentDefinition
 from mldeploy.errors import EnvironmentException
 from mldeploy.events import Event, Notice, Step
-from mldeploy.images.foundation import found
+from mldeploy.images.foundation import Foundation, found
 from mldeploy.images.throwaway import throwaway
 from mldeploy.packaging import uv
 
@@ -101,20 +102,42 @@ def _offer(folder: Path, minor: str, home: Path) -> Path:
     return index
 
 
-def test_another_python_is_a_layer(
-    client: DockerClient, base: BaseImage, offered: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@dataclass(frozen=True)
+class Had:
+    """What was made of it once, and the cache that has it."""
+
+    minor: str
+    foundation: Foundation
+    told: tuple[Event, ...]
+    cache: Path
+
+
+@pytest.fixture(scope="session")
+def had(
+    client: DockerClient, base: BaseImage, offered: tuple[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Had:
+    """A foundation with that interpreter."""
     minor, index = offered
-    monkeypatch.setenv("UV_PYTHON_DOWNLOADS_JSON_URL", index.as_uri())
     told: list[Event] = []
-    foundation = found(client, EnvironmentDefinition(), asked=f"{minor}.5", report=told.append)
+    cache = tmp_path_factory.mktemp("had")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLDEPLOY_CACHE", str(cache))
+        patch.setenv("UV_PYTHON_DOWNLOADS_JSON_URL", index.as_uri())
+        foundation = found(client, EnvironmentDefinition(), asked=f"{minor}.5", report=told.append)
+    return Had(minor, foundation, tuple(told), cache)
+
+
+def test_another_python_is_a_layer(
+    client: DockerClient, base: BaseImage, had: Had, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    minor, foundation = had.minor, had.foundation
     path = f"/opt/mldeploy/python/cpython-{minor}.77/bin/python{minor}"
     assert (foundation.python, foundation.interpreter) == (minor, path)
     assert (foundation.image, foundation.platform) == (base, "x86_64-manylinux_2_36")
-    assert told == [
+    assert had.told == (
         Notice(f"python={minor}.5 was asked for; any {minor} is taken"),
         Step("image", f"fetching Python {minor} for the image, which has 3.11"),
-    ]
+    )
 
     (layer,) = foundation.layers
     assert f"{minor}.77" in layer.created_by
@@ -135,26 +158,20 @@ def test_another_python_is_a_layer(
     assert not re.search(r"code object from '[^']*/json/__init__.py'", ended.err), "its bytecode is in the layer"
 
     # unchanged, nobody is asked
-    monkeypatch.delenv("UV_PYTHON_DOWNLOADS_JSON_URL")
-    told.clear()
+    monkeypatch.setenv("MLDEPLOY_CACHE", str(had.cache))
+    told: list[Event] = []
     assert found(client, EnvironmentDefinition(), asked=minor, report=told.append, offline=True) == foundation
     assert told == []
 
 
 def test_the_same_interpreter_is_the_same_layer(
-    client: DockerClient,
-    base: BaseImage,
-    offered: tuple[str, Path],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    client: DockerClient, had: Had, offered: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     minor, index = offered
     monkeypatch.setenv("UV_PYTHON_DOWNLOADS_JSON_URL", index.as_uri())
-    made = []
-    for machine in ("a", "a longer name"):
-        monkeypatch.setenv("MLDEPLOY_CACHE", str(tmp_path / machine))
-        made.append(found(client, EnvironmentDefinition(), asked=minor).layers[0].diff_id)
-    assert made[0] == made[1]
+    again = found(client, EnvironmentDefinition(), asked=minor)
+    assert again.layers[0].path != had.foundation.layers[0].path
+    assert again.layers[0].diff_id == had.foundation.layers[0].diff_id
 
 
 def test_the_images_own_is_taken_where_it_is_what_is_asked_for(client: DockerClient, base: BaseImage) -> None:
@@ -164,21 +181,20 @@ def test_the_images_own_is_taken_where_it_is_what_is_asked_for(client: DockerCli
 
 
 def test_one_that_cannot_be_had_is_refused_naming_those_that_there_are(
-    client: DockerClient, base: BaseImage, offered: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
+    client: DockerClient, base: BaseImage, had: Had, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    minor, index = offered
+    minor = had.minor
     other = next(one for one in OTHERS if one != minor)
     with pytest.raises(EnvironmentException, match=rf"Python {minor} cannot be had for the image") as caught:
         found(client, EnvironmentDefinition(), asked=minor)
     assert caught.value.where == f"python={minor}"
     assert caught.value.reason
-    assert caught.value.hint.startswith("there are 3.11")
+    assert caught.value.hint.startswith("there are 3.11; or docker.baseImage")
     with pytest.raises(EnvironmentException, match=rf"Python {minor} cannot be had") as caught:
         found(client, EnvironmentDefinition(), asked=minor, offline=True)
     assert "leave out --offline" in caught.value.hint
 
-    monkeypatch.setenv("UV_PYTHON_DOWNLOADS_JSON_URL", index.as_uri())
-    found(client, EnvironmentDefinition(), asked=minor)
+    monkeypatch.setenv("MLDEPLOY_CACHE", str(had.cache))
     with pytest.raises(EnvironmentException, match=rf"Python {other} cannot be had") as caught:
         found(client, EnvironmentDefinition(), asked=other)
     assert caught.value.hint.startswith(f"there are {' and '.join(sorted(('3.11', minor)))}")
