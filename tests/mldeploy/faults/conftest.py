@@ -298,8 +298,8 @@ def deploy(workspace: Workspace, script: Path) -> Callable[..., LocalWebservice]
     from mldeploy import InferenceConfig, LocalWebservice, Model
 
     def deploy(**more: Any) -> LocalWebservice:
-        more = {"models": [], "engine": "docker", **more}
-        service = Model.deploy(workspace, "echo", inference_config=InferenceConfig(str(script)), **more)
+        asked = {"models": [], "engine": "docker", "inference_config": InferenceConfig(str(script)), **more}
+        service = Model.deploy(workspace, "echo", **asked)
         assert isinstance(service, LocalWebservice)
         return service
 
