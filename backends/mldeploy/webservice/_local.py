@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from mldeploy import deployment
 from mldeploy.events import Notice, Report, Step, silent
-from mldeploy.targets.local import engine, remove_image
 from mldeploy.webservice._orders import labels_of, recorded_order, registered
 from mldeploy.webservice._service import Webservice
 
@@ -103,14 +102,15 @@ class LocalWebservice(Webservice):
 
         On Docker it tells, and with `show_output` prints, what v1 told (C §5.3).
         """
-        record, _ = self._look()
+        from mldeploy.targets.local import engine
+
+        container = engine(self._look()[0].handle) == "docker"
 
         def say(text: str) -> None:
             report(Step("health", text))
             if show_output:
                 sys.stdout.write(f"{text}\n")
 
-        container = engine(record.handle) == "docker"
         if container:
             say("Checking container health...")
         super().wait_for_deployment(show_output, timeout_sec, report=report)
@@ -129,6 +129,8 @@ class LocalWebservice(Webservice):
         Raises:
             EngineException: Docker does not answer: nothing is forgotten.
         """
+        from mldeploy.targets.local import remove_image
+
         handle = self._look()[0].handle
         super().delete()
         if delete_image:

@@ -29,6 +29,21 @@ def test_deploy_waits_until_healthy(project: Project) -> None:
         assert json.load(answer) == {"got": "1"}
 
 
+@pytest.mark.usefixtures("docker_client")
+def test_deploy_on_docker_with_limits(project: Project) -> None:
+    refused = project.run("model", "deploy", "-n", "svc", "--es", "score.py", "--engine", "process", "--gb", "0.25")
+    assert refused.code == 5
+    assert "memoryInGB: 0.25" in refused.err
+    outcome = project.run("model", "deploy", "-n", "svc", "--es", "score.py", "--gb", "0.25", "--cc", "0.5")
+    assert outcome.code == 0
+    assert json.loads(outcome.out)["engine"] == "docker"
+    assert "Starting Docker container..." in outcome.err
+    assert "Local webservice is running at http://localhost:" in outcome.err
+    assert project.ok("service", "reload", "svc")["state"] == "Healthy"
+    assert project.ok("service", "update", "svc", "--cc", "1")["engine"] == "docker"
+    project.ok("service", "delete", "svc")
+
+
 def test_deploy_with_config_files_and_a_registered_model(project: Project) -> None:
     project.write(
         "working_dir/score.py",
