@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-_FOR_TESTS = re.compile(r"^(\s*```\w+.*?) (?:exit|needs|skip)=(?:\"[^\"]*\")", re.MULTILINE)
+_FOR_TESTS = re.compile(r"^(\s*```\w+.*?)(?: (?:exit|needs|skip)=\"[^\"]*\")+", re.MULTILINE)
 
 
 def on_page_markdown(markdown: str, **_: object) -> str:
