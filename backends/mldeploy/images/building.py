@@ -153,22 +153,22 @@ def sweep(client: DockerClient) -> int:
 
 
 def discard(client: DockerClient, image: str) -> None:
-    """Remove an image that was needed for a while only; where another stands on it, `sweep` does it later.
+    """Remove an image that was needed for a while only, and its steps; where it is in use, `sweep` does it later.
 
     Args:
         client: The engine.
         image: Its id.
     """
-    _removed(client, image)
+    _removed(client, image, steps=True)
 
 
-def _removed(client: DockerClient, image: str) -> bool:
-    """Remove an image without a name, if nothing stands on it."""
+def _removed(client: DockerClient, image: str, *, steps: bool = False) -> bool:
+    """Remove an image without a name, if nothing stands on it; also the nameless ones that it stands on."""
     from docker.errors import NotFound
 
     with suppress(NotFound, EngineException):  # gone already, or in use by now
         if not asking(client.api.inspect_image, image)["RepoTags"]:
-            asking(client.api.remove_image, image, noprune=True)
+            asking(client.api.remove_image, image, noprune=not steps)
             return True
     return False
 

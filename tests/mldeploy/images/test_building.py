@@ -10,12 +10,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
+from docker.errors import NotFound
 
 from mldeploy.errors import EnvironmentException
 from mldeploy.events import Event, Output
@@ -364,7 +365,10 @@ def _wait_until(condition: Callable[[], bool]) -> None:
 
 def _steps(client: DockerClient, marker: str) -> list[str]:
     """The untagged images whose last step has the marker."""
-    found = [
-        one["Id"] for one in client.api.images(all=True) if not [t for t in one["RepoTags"] or () if "<none>" not in t]
-    ]
-    return [one for one in found if marker in json.dumps(client.api.inspect_image(one)["ContainerConfig"])]
+    found = []
+    for one in client.api.images(all=True):
+        with suppress(NotFound):  # another test's, gone since
+            image = client.api.inspect_image(one["Id"])
+            if not image["RepoTags"] and marker in json.dumps(image["ContainerConfig"]):
+                found.append(one["Id"])
+    return found
