@@ -89,8 +89,10 @@ class Registry:
 
     def status(self, path: str = "") -> int | None:
         """What it answers to `GET /v2/…` without credentials; None where it does not."""
+        kinds = "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
+        asked = urllib.request.Request(f"{self.url}/v2/{path}", headers={"Accept": kinds})
         try:
-            with urllib.request.urlopen(f"{self.url}/v2/{path}", timeout=5, context=self.trust) as answer:
+            with urllib.request.urlopen(asked, timeout=5, context=self.trust) as answer:
                 code: int = answer.status
                 return code
         except urllib.error.HTTPError as error:
@@ -171,8 +173,8 @@ def image(client: DockerClient) -> Iterator[str]:
 
 @pytest.fixture
 def larger_image(client: DockerClient) -> Iterator[str]:
-    """The same, of 8 MB that cannot be made smaller."""
-    yield from _image(client, 8_000_000)
+    """The same, of 24 MB that cannot be made smaller."""
+    yield from _image(client, 24_000_000)
 
 
 def _image(client: DockerClient, size: int) -> Iterator[str]:

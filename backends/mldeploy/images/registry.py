@@ -31,6 +31,8 @@ _REFERENCE = re.compile(
     r"(?::(?P<tag>\w[\w.-]{0,127}))?(?:@(?P<digest>sha256:[0-9a-f]{64}))?",
     re.ASCII,
 )
+# the last word of a push; Podman's image has other digests too, of manifests that the registry never saw
+_DIGEST = re.compile(r"\bdigest: (sha256:[0-9a-f]{64})\b")
 _FINISHED = ("Pushed", "Layer already exists", "Mounted from", "Pull complete", "Already exists")
 
 
@@ -155,11 +157,15 @@ def push(
     try:
         with _asked(client, "push", to, credentials(to.registry), patience) as (api, auth):
             events = api.push(to.repository, tag, stream=True, auth_config=auth, decode=True)
-            digest = _followed(events, "push", report, patience) or _digest(client, to.repository, tag)
+            digest = _followed(events, "push", report, patience)
     except BaseException:
         if new:
             _untag(client, f"{to.repository}:{tag}")
         raise
+    if not digest:
+        raise EngineException(
+            f"{to.repository}:{tag} was pushed, and the engine does not tell its digest", where=to.registry
+        )
     return f"{to.repository}@{digest}"
 
 
@@ -287,8 +293,9 @@ def _followed(events: Iterable[Mapping[str, Any]], verb: str, report: Report, pa
     for event in events:
         if "error" in event or "errorDetail" in event:
             raise _Refused((event.get("errorDetail") or {}).get("message") or event.get("error"))
-        digest = (event.get("aux") or {}).get("Digest") or digest
         part, status = str(event.get("id", "")), str(event.get("status", ""))
+        if told := _DIGEST.search(status):
+            digest = told[1]
         detail = event.get("progressDetail") or {}
         again, status = status.startswith("Retrying in"), re.sub(r" in \d+ seconds?", "", status)
         if again and (part, status) not in furthest:
@@ -338,19 +345,6 @@ def _untag(client: DockerClient, name: str) -> None:
     with suppress(errors.DockerException, OSError):
         if len(client.images.get(name).tags) > 1:
             client.images.remove(name, noprune=True)
-
-
-def _digest(client: DockerClient, repository: str, tag: str) -> str:
-    """The digest that the engine has noted; Podman tells it only so."""
-    noted = client.images.get(f"{repository}:{tag}").attrs.get("RepoDigests") or []
-    found = [each.partition("@")[2] for each in noted if each.startswith(f"{repository}@")]
-    if not found:
-        raise EngineException(
-            f"{repository}:{tag} was pushed, and the engine does not tell its digest",
-            where=repository,
-            hint="docker images --digests",
-        )
-    return str(found[-1])
 
 
 def _as_header(registry: str, known: Credentials | None) -> dict[str, str]:

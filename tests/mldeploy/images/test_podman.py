@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
+import tarfile
 import tempfile
 import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -20,6 +21,7 @@ from mldeploy.images import layer, loading
 from mldeploy.images.base import base, inspect, reference
 from mldeploy.images.image import Image
 from mldeploy.images.layer import Entry
+from mldeploy.images.registry import pull, push
 from mldeploy.images.stock import judge, remove, stock
 
 if TYPE_CHECKING:
@@ -42,16 +44,23 @@ CMD ["podman", "system", "service", "--time=0", "tcp:0.0.0.0:9977"]
 
 
 @pytest.fixture(scope="module")
-def address(docker_client: DockerClient) -> Iterator[str]:
-    """Where Podman listens."""
+def podman_image(docker_client: DockerClient) -> Iterator[str]:
+    """Podman on our base image; gone at the end."""
     base(docker_client)
     tag = f"mldeploy-tests/podman:{uuid.uuid4().hex[:12]}"
     labels = {"mldeploy.kind": "test"}
     image, _ = docker_client.images.build(
         fileobj=io.BytesIO(DOCKERFILE.encode()), tag=tag, labels=labels, rm=True, forcerm=True
     )
+    yield tag
+    docker_client.images.remove(str(image.id), force=True)
+
+
+@pytest.fixture(scope="module")
+def address(docker_client: DockerClient, podman_image: str) -> Iterator[str]:
+    """Where Podman listens."""
     container = docker_client.containers.run(
-        tag,
+        podman_image,
         detach=True,
         privileged=True,  # it runs containers in a container
         ports={"9977/tcp": ("127.0.0.1", 0)},
@@ -63,7 +72,6 @@ def address(docker_client: DockerClient) -> Iterator[str]:
         yield f"tcp://127.0.0.1:{published['HostPort']}"
     finally:
         container.remove(force=True, v=True)
-        docker_client.images.remove(str(image.id), force=True)
 
 
 @pytest.fixture
@@ -141,3 +149,43 @@ def test_a_dockerfile_is_built_on_podman(docker_client: DockerClient, podman: Do
     assert found is not None
     assert found.labels["mldeploy.kind"] == "test"
     assert len(found.diff_ids) == 3
+
+
+def test_a_registry_by_podman(docker_client: DockerClient, podman_image: str, registry: Any, mark: str) -> None:
+    from docker import DockerClient
+
+    with tempfile.TemporaryDirectory(prefix="mldeploy-tests-") as folder:
+        conf = Path(folder, "registries.conf")
+        conf.write_text('[[registry]]\nlocation = "127.0.0.1:5000"\ninsecure = true\n')
+        container = docker_client.containers.run(
+            podman_image,
+            ["podman", "system", "service", "--time=0", "unix:///shared/s"],
+            detach=True,
+            privileged=True,
+            network_mode=f"container:{registry.container.id}",  # the registry is on its loopback too
+            tmpfs={"/var/lib/containers": "size=200m"},
+            volumes={folder: {"bind": "/shared"}, str(conf): {"bind": "/etc/containers/registries.conf"}},
+        )
+        try:
+            deadline = time.monotonic() + SECONDS
+            while not Path(folder, "s").exists():
+                assert time.monotonic() < deadline, container.logs().decode()
+                time.sleep(0.1)
+            podman = DockerClient(f"unix://{folder}/s")
+            archive = io.BytesIO()
+            with tarfile.open(fileobj=archive, mode="w") as tar:
+                member = tarfile.TarInfo(mark)
+                tar.addfile(member)
+            podman.api.import_image_from_data(archive.getvalue(), repository=mark)
+            pushed = push(podman, f"{mark}:latest", "127.0.0.1:5000/app:1")
+            assert registry.status(f"app/manifests/{pushed.partition('@')[2]}") == 200
+            before = podman.images.get("127.0.0.1:5000/app:1").id
+            podman.images.remove(str(before), force=True)
+            assert pull(podman, pushed) == before
+            with pytest.raises(EngineException, match="it is not there"):
+                pull(podman, "127.0.0.1:5000/app:2")
+            with pytest.raises(EngineException, match="nothing answers at the registry's address"):
+                push(podman, pushed, "127.0.0.1:1/app:1")
+            podman.close()
+        finally:
+            container.remove(force=True, v=True)

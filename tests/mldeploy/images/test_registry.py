@@ -57,7 +57,7 @@ def test_push_and_pull_by_digest(
     assert digest.startswith("sha256:")
     assert events[0] == Step("push", f"Pushing {registry.address}/team/app:1")
     last = [event for event in events if isinstance(event, Progress)][-1]
-    assert last.done == last.total >= 8_000_000
+    assert last.done == last.total >= 24_000_000
     assert f"{registry.address}/team/app:1" in client.images.get(larger_image).tags
     gone(larger_image)
     events.clear()
@@ -344,11 +344,12 @@ def test_a_connection_that_always_breaks_is_given_up(client: DockerClient, regis
 def test_a_slow_registry_is_waited_for_as_long_as_something_moves(
     client: DockerClient, registry: Any, larger_image: str
 ) -> None:
-    way = Way(registry.address, pause=0.008)
+    # a few MB are always on the way, when the engine has seen the last byte go
+    way = Way(registry.address, pause=0.005)
     with _listening(way) as address:
         began = time.monotonic()
-        assert push(client, larger_image, f"{address}/app:1", patience=2)
-        assert time.monotonic() - began > 2
+        assert push(client, larger_image, f"{address}/app:1", patience=5)
+        assert time.monotonic() - began > 5
 
 
 def test_a_registry_that_is_killed_in_the_middle_and_started_again(
