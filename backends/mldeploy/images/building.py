@@ -19,6 +19,7 @@ import time
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 from uuid import uuid4
@@ -29,6 +30,7 @@ from mldeploy.events import Output, Report, silent
 from mldeploy.images import failures
 from mldeploy.images.dockerfile import Instruction, declares, instructions
 from mldeploy.packaging.uv import scrub
+from mldeploy.store.owners import alive, this_process
 from mldeploy.store.places import cache_root
 
 if TYPE_CHECKING:
@@ -132,7 +134,7 @@ def allowed(timeout: float | None) -> float:
 
 
 def sweep(client: DockerClient) -> int:
-    """Remove the images that steps of failed and killed builds left; call it while nothing is built.
+    """Remove the images that steps of failed and killed builds left; those of a build that goes on stay.
 
     Args:
         client: The engine.
@@ -140,8 +142,8 @@ def sweep(client: DockerClient) -> int:
     Returns:
         How many were removed. What has got a name, or has another image on it, stays.
     """
-    journals = list(_journals().glob("*.images"))
-    left = [image for journal in journals for image in journal.read_text(encoding="utf-8").split()]
+    journals = [*_journals().glob("*.images"), *(one for one in _journals().glob("*.building") if not _owned(one))]
+    left = [image for journal in journals for image in _made(journal)]
     removed = 0
     while gone := [image for image in reversed(left) if _removed(client, image)]:
         # what stood on them in another build's list may have been in the way
@@ -394,27 +396,50 @@ def _journals() -> Path:
 
 @contextmanager
 def _journal() -> Iterator[IO[str]]:
-    """A list of what the steps of this build made; an empty one is not kept."""
+    """A list of what the steps of this build made; its first line says whose it is while the build runs.
+
+    An empty one is not kept.
+    """
     from mldeploy.packaging import explain
 
-    path = _journals() / f"{uuid4().hex}.images"
+    path = _journals() / f"{uuid4().hex}.building"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("w+", encoding="utf-8")
+        print(json.dumps(this_process()), file=file, flush=True)
     except OSError as error:
         raise explain.disk(error, path) from None
     try:
         with file:
             yield file
     finally:
-        if not path.stat().st_size:
-            path.unlink()
+        if made := _made(path):
+            path.with_suffix(".images").write_text("\n".join(made), encoding="utf-8")
+        path.unlink()
+
+
+def _made(journal: Path) -> list[str]:
+    """The images that a journal lists."""
+    lines = journal.read_text(encoding="utf-8").splitlines()
+    return lines[1:] if journal.suffix == ".building" else lines
+
+
+def _owned(journal: Path) -> bool:
+    """Whether that build is still going on."""
+    try:
+        owner = json.loads(journal.read_text(encoding="utf-8").partition("\n")[0])
+        return alive(owner, datetime.fromtimestamp(journal.stat().st_mtime, timezone.utc))
+    except (ValueError, KeyError, TypeError):
+        return False
+    except OSError:
+        return True  # it has ended just now: what it left is another journal's
 
 
 def _settle(journal: IO[str], image: str, stages: int) -> None:
     """Forget what is below the image or is the image; what is neither was made by a stage before the last."""
     journal.seek(0)
-    made = journal.read().split() if stages > 1 else []
+    owner, *made = journal.read().splitlines()
+    kept = [one for one in made if stages > 1 and not image.removeprefix("sha256:").startswith(one)]
     journal.seek(0)
     journal.truncate()
-    journal.writelines(f"{one}\n" for one in made if not image.removeprefix("sha256:").startswith(one))
+    journal.write("\n".join([owner, *kept]))

@@ -229,6 +229,7 @@ build(connect(), {text!r}, tag="{label}:1", labels={{"test": "{label}"}}, report
         process.wait(DEADLINE_S)
     _wait_until_nothing_runs(client, marker)
     assert client.images.list(name=label) == []
+    assert building.sweep(client) == 1, "the step that was done, and not the base"
     text = text.replace("test -e /go || sleep 900", "true")
     build(text)
 
@@ -251,6 +252,21 @@ def test_what_failed_builds_leave_is_swept(client: DockerClient, base: BaseImage
     building.sweep(client)
     assert client.api.inspect_image(image), "what an image stands on is no leftover"
     assert client.api.inspect_image(base.id)["RepoTags"]
+
+
+def test_what_a_build_has_made_stays_while_it_goes_on(
+    client: DockerClient, base: BaseImage, build: Build, tmp_path: Path
+) -> None:
+    marker = uuid4().hex
+    swept: list[int] = []
+
+    def report(event: Event) -> None:
+        if event == Output("now"):
+            swept.append(building.sweep(client))
+
+    build(f"FROM {base.reference}\nRUN echo {marker} > /a\nRUN echo now; sleep 1\nRUN cat /a\n", report=report)
+    assert swept == [0]
+    assert list((tmp_path / "cache" / "builds").iterdir()) == []
 
 
 def test_what_earlier_stages_leave_is_swept(client: DockerClient, base: BaseImage, build: Build) -> None:
