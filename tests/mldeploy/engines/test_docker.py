@@ -146,12 +146,12 @@ def test_it_listens_on_loopback_only(start: Start, docker_client: DockerClient) 
     assert {place[0] for place in listening if place and place[1] == running.port} <= {"127.0.0.1"}
 
 
-def test_it_has_no_rights(start: Start, docker_client: DockerClient) -> None:
+def test_it_has_no_rights(start: Start, container: Container, docker_client: DockerClient) -> None:
     about = inside(start, "dict(line.split(':\\t', 1) for line in open('/proc/self/status'))")
     assert {about[kind].strip() for kind in ("CapEff", "CapPrm", "CapBnd", "CapInh")} == {"0" * 16}
     assert about["NoNewPrivs"].strip() == "1"
     assert "0" not in about["Uid"].split()
-    (name,) = docker.instances({"mldeploy.kind": "service"})
+    (name,) = docker.instances({"mldeploy.instance": container.name})
     seen = docker_client.api.inspect_container(name)["HostConfig"]
     assert seen["PidsLimit"] == docker.PIDS
     assert seen["RestartPolicy"]["Name"] in {"no", ""}
