@@ -50,6 +50,7 @@ class SecondEngine:
             + settings
         )
         self._process: subprocess.Popen[bytes] | None = None
+        self._more: tuple[str, ...] = ()
         (folder / "daemon.json").write_text("{}")
 
     @contextmanager
@@ -68,23 +69,20 @@ class SecondEngine:
         """Bytes on its disk."""
         return shutil.disk_usage(self.folder / "data").used
 
-    @property
-    def free(self) -> int:
-        """Bytes that are left on its disk."""
-        return shutil.disk_usage(self.folder / "data").free
-
     def leave(self, room: int) -> None:
         """Make its disk smaller or larger, so that so many bytes are left."""
         _run("mount", "-o", f"remount,size={self.used + room}", str(self.folder / "data"))
 
     def start(self, *more: str) -> None:
-        """Start it, or start it again, and wait until it answers; nothing where it runs.
+        """Start it, or start it again, and wait until it answers; nothing where it runs so already.
 
         Args:
             more: Further flags.
         """
-        if self._process is not None:
+        if self._process is not None and self._more == more:
             return
+        self.stop()
+        self._more = more
         with (self.folder / "log").open("ab") as log:
             # a test run that is killed takes the engine with it
             command = ["setpriv", "--pdeathsig", "TERM", "dockerd", *self._flags, *more]

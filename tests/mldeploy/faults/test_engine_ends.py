@@ -181,7 +181,6 @@ def test_after_a_deployment(end: str, engine: Any, workspace: Workspace, deploy:
 
 @pytest.mark.parametrize("end", ["stop", "kill"])
 def test_an_engine_that_lets_containers_live(end: str, engine: Any, workspace: Workspace, deploy: Deploy) -> None:
-    engine.stop()
     engine.start("--live-restore")
     service = deploy()
     service.wait_for_deployment()
@@ -196,8 +195,9 @@ def test_an_engine_that_lets_containers_live(end: str, engine: Any, workspace: W
 
 
 def test_while_it_is_waited_for(engine: Any, workspace: Workspace, deploy: Deploy, script: Path) -> None:
-    script.write_text("import time\ndef init():\n    time.sleep(600)\ndef run(data): pass\n")
+    script.write_text("import time\ndef init():\n    print('loading')\n    time.sleep(600)\ndef run(data): pass\n")
     service = deploy()
+    until(lambda: "loading" in service.get_logs())  # earlier than that, the first process of a container hears nothing
 
     def ends(event: Event) -> None:
         with suppress(AttributeError):
