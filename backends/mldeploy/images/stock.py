@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from docker import DockerClient
 
 # what stands on others goes before them
-_ORDER = ("package", "environment", "builder", "base", "debian")
+_ORDER = ("package", "environment", "builder", "foundation", "base", "debian")
 _MADE_AGAIN = ("environment", "base")
 
 
@@ -27,7 +27,8 @@ class Stocked:
 
     Args:
         names: Its tags; none for one that has lost them.
-        kind: `base`, `builder`, `environment`, `package`, or `debian`, which a base made here stands on.
+        kind: `base`, `builder`, `environment`, `package`, `foundation` (built from an environment's Dockerfile), or
+            `debian`, which a base made here stands on.
         id: `sha256:…`.
         size: Bytes, its base's and those that it shares with other images included.
         created: When it was made or loaded here, in UTC; None where the engine does not tell.
@@ -68,8 +69,8 @@ class Verdict:
 def stock(client: DockerClient) -> list[Stocked]:
     """Look at our images.
 
-    A label alone makes no image ours, for what somebody builds on an image of ours inherits it: base and builder are
-    known by their names too, environments and packages by the date that only our own images have.
+    A label alone makes no image ours, for what somebody builds on an image of ours inherits it: base, builder and
+    foundation are known by their names too, environments and packages by the date that only our own images have.
 
     Args:
         client: The engine.
@@ -99,7 +100,7 @@ def judge(images: Sequence[Stocked], *, everything: bool = False) -> Iterator[Ve
     Args:
         images: What `stock` gave.
         everything: Also what a person named (packages), and what takes long to make again: the base in use, what it
-            stands on, and builders.
+            stands on, foundations and builders.
 
     Returns:
         One verdict for each, in the order in which they can be removed.

@@ -65,7 +65,7 @@ def build(ctx: click.Context, names: tuple[str, ...], refresh: bool) -> list[dic
 
 
 @images.command("prune", cls=Verb, columns=("reference", "kind", "megabytes", "action", "reason"), in_workspace=False)
-@click.option("--all", "everything", is_flag=True, help="Also packages, builders, and the base in use.")
+@click.option("--all", "everything", is_flag=True, help="Also packages, foundations, builders, and the base in use.")
 @click.option("--dry-run", is_flag=True, help="Say what would be removed.")
 def prune(everything: bool, dry_run: bool) -> list[dict[str, Any]]:
     """Remove our images that no container uses, a stopped one neither.

@@ -23,7 +23,7 @@ from docker.errors import NotFound
 from mldeploy.config.environment import EnvironmentDefinition
 from mldeploy.errors import EngineException, EnvironmentException
 from mldeploy.events import Event, Notice, Output, Step
-from mldeploy.images import building
+from mldeploy.images import building, stock
 from mldeploy.images.foundation import Foundation, found
 from mldeploy.images.throwaway import throwaway
 
@@ -273,6 +273,18 @@ COPY --from=1 /made /again
     assert (again, told) == (foundation, [])
     changed = found(client, _definition(baseDockerfile=f"{text}RUN true\n"))
     assert changed.image.id != foundation.image.id
+
+
+def test_it_is_one_of_our_images_and_stays_until_all_go(client: DockerClient, base: BaseImage, label: str) -> None:
+    text = f"FROM azureml/base:latest\nLABEL test={label}\nRUN echo {label} > /made\n"
+    made = found(client, _definition(baseDockerfile=text)).image
+    images = stock.stock(client)
+    assert [(one.kind, one.names) for one in images if one.id == made.id] == [("foundation", (made.reference,))]
+    for everything in (False, True):
+        verdicts = {one.image.id: one for one in stock.judge(images, everything=everything)}
+        assert verdicts[made.id].goes is everything
+        ids = list(verdicts)
+        assert ids.index(made.id) < ids.index(base.id), "what stands on another goes first"
 
 
 def test_two_processes_build_it_once(client: DockerClient, base: BaseImage, label: str) -> None:
