@@ -24,8 +24,9 @@ from typing import TYPE_CHECKING
 from mldeploy import Environment, InferenceConfig, LocalWebservice, Model, Workspace
 from mldeploy.config.harness import ServingSettings
 from mldeploy.engines.connection import connect
-from mldeploy.images import layer, loading
+from mldeploy.images import loading
 from mldeploy.images.assemble import environment_image, package_image
+from mldeploy.images.layers import layer
 from mldeploy.images.resolving import ImageEnvironment, resolve
 from mldeploy.packaging.package import package
 

@@ -218,7 +218,7 @@ def _installed(made: Package) -> bool:
 
     if isinstance(made.environment, environments.ResolvedEnvironment):
         return environments.installed(made.environment) is not None
-    from mldeploy.images.environment import recalled
+    from mldeploy.images.layers.environment import recalled
 
     return recalled(made.environment) is not None
 

@@ -119,7 +119,7 @@ class ModelPackage:
             EngineException: Docker's configuration is broken, or its credential helper.
         """
         from mldeploy.environment_sections import ContainerRegistry
-        from mldeploy.images.registry import Reference, credentials
+        from mldeploy.images.registries.registry import Reference, credentials
 
         if self.generate_dockerfile:
             given = self.environment.docker.base_image_registry
@@ -140,8 +140,8 @@ class ModelPackage:
         if self.generate_dockerfile:
             raise WebserviceException("A Dockerfile package cannot be pulled. Use save() instead.")
         from mldeploy.engines.connection import connect
-        from mldeploy.images.base import inspect
-        from mldeploy.images.registry import Reference, pull
+        from mldeploy.images.foundations.base import inspect
+        from mldeploy.images.registries.registry import Reference, pull
 
         client, name = connect(), Reference.of(self._made.name)
         if self.digest:
@@ -207,7 +207,7 @@ class Asked:
         Raises:
             UserErrorException: It would be none.
         """
-        from mldeploy.images.registry import Reference
+        from mldeploy.images.registries.registry import Reference
 
         label = self.image_label or datetime.now(timezone.utc).strftime("%Y%m%d%H%M%S")
         below = f"{self.registry.removesuffix('/')}/" if self.registry else ""
@@ -287,7 +287,7 @@ def _check_debugging(port: int | None, serving: ServingSettings) -> None:
 
 def _check_free(client: DockerClient, name: str) -> None:
     """A name that somebody else's image has is not taken from it."""
-    from mldeploy.images.base import inspect
+    from mldeploy.images.foundations.base import inspect
 
     there = inspect(client, name)
     if there is not None and there.labels.get(_KIND) != "package":
@@ -332,8 +332,8 @@ def _writer(
 
 def _brought(client: DockerClient, image: Image, name: str, *, push: bool, report: Report) -> tuple[str, str]:
     """The image on the engine under its name, and in the registry; its id, and its digest there."""
-    from mldeploy.images import registry
     from mldeploy.images.loading import load
+    from mldeploy.images.registries import registry
 
     load(client, image, name, report)
     return image.id, registry.push(client, image.id, name, report=report) if push else ""

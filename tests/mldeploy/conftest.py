@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import trustme
     from docker import DockerClient
 
-    from mldeploy.images.base import BaseImage
+    from mldeploy.images.foundations.base import BaseImage
 
 _HTPASSWD = "ada:$2b$05$.tM96gz6DWOTaii79DucdOEuxDvrcIr8pGZ.CcmUjlNe1voRoaviC\n"  # bcrypt
 _SECONDS = 30
@@ -45,7 +45,7 @@ def client() -> DockerClient:
 @pytest.fixture(scope="session")
 def base(client: DockerClient) -> BaseImage:
     """Our base image, made if it is not there."""
-    from mldeploy.images.base import base
+    from mldeploy.images.foundations.base import base
 
     return base(client)
 

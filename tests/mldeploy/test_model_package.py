@@ -23,7 +23,7 @@ from mldeploy.model import ModelPackage
 if TYPE_CHECKING:
     from docker import DockerClient
 
-    from mldeploy.images.base import BaseImage
+    from mldeploy.images.foundations.base import BaseImage
 
 SCRIPT = """\
 import json

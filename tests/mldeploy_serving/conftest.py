@@ -244,7 +244,7 @@ class Containers:
     ) -> Running:
         from mldeploy.engines import docker
         from mldeploy.images.assemble import command
-        from mldeploy.images.environment import APP_ROOT
+        from mldeploy.images.layers.environment import APP_ROOT
 
         self.share(folder)
         self.share(folder.parent)
@@ -270,7 +270,7 @@ class Containers:
         assert docker.instances({"mldeploy.test": str(os.getpid())}) == {}
 
     def share(self, folder: Path) -> None:
-        from mldeploy.images.environment import USER
+        from mldeploy.images.layers.environment import USER
 
         for each in (folder, *folder.parents):
             each.chmod(each.stat().st_mode | 0o011)

@@ -300,12 +300,12 @@ def test_a_template_that_dies_with_its_workers_is_replaced(serve: Serve) -> None
 def test_a_worker_that_cannot_be_started_is_tried_again(serve: Serve, preload: str) -> None:
     service = serve(WAITING, WORKER_PRELOAD=preload)
     supervisor = psutil.Process(service.pid)
-    limits = supervisor.rlimit(psutil.RLIMIT_NOFILE)
-    service.post("a")
     try:
-        supervisor.rlimit(psutil.RLIMIT_NOFILE, (0, limits[1]))
+        limits = supervisor.rlimit(psutil.RLIMIT_NOFILE)
     except psutil.AccessDenied:
         pytest.skip("the limits of another user's process cannot be changed here (CAP_SYS_RESOURCE)")
+    service.post("a")
+    supervisor.rlimit(psutil.RLIMIT_NOFILE, (0, limits[1]))
     assert service.post("kill").status_code == 500
     service.wait_for_log("A worker cannot be started, which is tried again: [Errno 24]")
     supervisor.rlimit(psutil.RLIMIT_NOFILE, limits)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mldeploy.events import Report, silent
-from mldeploy.images.environment import APP_ROOT, HOME, USER, layers
-from mldeploy.images.files import model_layers, source_layer
 from mldeploy.images.image import Image
+from mldeploy.images.layers.environment import APP_ROOT, HOME, USER, layers
+from mldeploy.images.layers.files import model_layers, source_layer
 from mldeploy.images.loading import load
 from mldeploy.images.resolving import PREFIX, ImageEnvironment
 

@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any
 from mldeploy.config.environment import is_stock_image
 from mldeploy.errors import UserErrorException
 from mldeploy.events import Progress, Report, Step, silent
-from mldeploy.images import base, dockerfile
-from mldeploy.images.environment import APP_ROOT, USER
+from mldeploy.images.builds import dockerfile
+from mldeploy.images.foundations import base
+from mldeploy.images.layers.environment import APP_ROOT, USER
 from mldeploy.images.resolving import ImageEnvironment
 from mldeploy.packaging.source import MODELS_FOLDER
 
@@ -195,7 +196,7 @@ def _is_ours(image: str) -> bool:
 
 def _steps(escape: str) -> Iterator[str]:
     """What makes a Debian our base image; nothing where it is that already."""
-    text = (files("mldeploy.images") / "base" / "Dockerfile").read_text(encoding="utf-8")
+    text = (files("mldeploy.images.foundations") / "base" / "Dockerfile").read_text(encoding="utf-8")
     for instruction in dockerfile.instructions(text):
         if instruction.word == "ENV":
             yield instruction.text

@@ -13,8 +13,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mldeploy.images.base import BaseImage
-    from mldeploy.images.layer import Layer
+    from mldeploy.images.foundations.base import BaseImage
+    from mldeploy.images.layers.layer import Layer
 
 CREATED = "1980-01-01T00:00:00Z"
 

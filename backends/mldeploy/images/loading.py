@@ -17,13 +17,13 @@ from typing import IO, TYPE_CHECKING, Any
 from mldeploy.engines.connection import asking, to_have_room
 from mldeploy.errors import EngineException
 from mldeploy.events import Progress, Report, Step, silent
-from mldeploy.images import layer
-from mldeploy.images.layer import Layer
+from mldeploy.images.layers import layer
+from mldeploy.images.layers.layer import Layer
 
 if TYPE_CHECKING:
     from docker import DockerClient
 
-    from mldeploy.images.base import BaseImage
+    from mldeploy.images.foundations.base import BaseImage
     from mldeploy.images.image import Image
 
 _BLOCK = 1 << 20

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mldeploy.config.environment import EnvironmentDefinition
     from mldeploy.environment import Environment
     from mldeploy.images.conda import CondaLock
-    from mldeploy.images.foundation import Foundation
+    from mldeploy.images.foundations.foundation import Foundation
     from mldeploy.packaging.environments import Locks
     from mldeploy.packaging.locking import Question
     from mldeploy.packaging.requirements import Wanted
@@ -128,7 +128,7 @@ def _below(
 ) -> tuple[Foundation, CondaLock | None]:
     """The foundation with the Python that was asked for, unless conda brings it."""
     from mldeploy.engines.connection import connect
-    from mldeploy.images.foundation import found
+    from mldeploy.images.foundations.foundation import found
 
     client = connect()
     asked = None if wanted.conda else wanted.python

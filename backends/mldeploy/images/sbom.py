@@ -75,8 +75,8 @@ def sbom_of(client: DockerClient, image: str) -> bytes:
         UserErrorException: There is no such image, or it is none of ours.
         EngineException: The engine does not answer.
     """
-    from mldeploy.images.base import inspect
-    from mldeploy.images.throwaway import throwaway
+    from mldeploy.images.builds.throwaway import throwaway
+    from mldeploy.images.foundations.base import inspect
 
     found = inspect(client, image)
     if found is None:

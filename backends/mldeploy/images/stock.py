@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mldeploy.engines.connection import asking
 from mldeploy.errors import EngineException
-from mldeploy.images.base import KIND, reference
+from mldeploy.images.foundations.base import KIND, reference
 from mldeploy.images.image import CREATED
 
 if TYPE_CHECKING:

@@ -115,7 +115,7 @@ def _free(check: str, folder: Path) -> Finding:
 
 
 def _base(client: DockerClient) -> Finding:
-    from mldeploy.images.base import KIND, inspect, reference
+    from mldeploy.images.foundations.base import KIND, inspect, reference
 
     try:
         found = inspect(client, reference())
@@ -132,7 +132,7 @@ def _registry(client: DockerClient) -> Finding:
     """Whether the engine reaches the registry that Debian's image comes from: the engine is asked, for it pulls."""
     import requests
 
-    from mldeploy.images.debian import OFFICIAL
+    from mldeploy.images.foundations.debian import OFFICIAL
 
     api = client.api
     address = f"{api.base_url}/v{api.api_version}/distribution/{OFFICIAL}/json"

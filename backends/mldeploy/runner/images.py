@@ -12,7 +12,7 @@ from mldeploy.runner._verbs import Call, Room, Verb
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-    from mldeploy.images.base import BaseImage
+    from mldeploy.images.foundations.base import BaseImage
     from mldeploy.images.stock import Stocked
 
 MAKERS = "mldeploy.images"
@@ -74,7 +74,7 @@ def prune(everything: bool, dry_run: bool) -> list[dict[str, Any]]:
     image that stays stands on, never goes. Images of others are not touched.
     """
     from mldeploy.engines.connection import connect
-    from mldeploy.images.building import sweep
+    from mldeploy.images.builds.building import sweep
     from mldeploy.images.stock import judge, remove, stock
 
     client = connect()
@@ -93,7 +93,7 @@ def prune(everything: bool, dry_run: bool) -> list[dict[str, Any]]:
 def _makers() -> Mapping[str, EntryPoint]:
     from importlib.metadata import EntryPoint, entry_points
 
-    ours = EntryPoint("base", "mldeploy.images.base:base", MAKERS)
+    ours = EntryPoint("base", "mldeploy.images.foundations.base:base", MAKERS)
     brought = {point.name: point for point in entry_points(group=MAKERS)}
     return {**brought, ours.name: ours}
 

@@ -24,7 +24,7 @@ def push(ctx: click.Context, image: str, target: str | None, registry: str | Non
     A push that was interrupted goes on where it ended.
     """
     from mldeploy.engines.connection import connect
-    from mldeploy.images import registry as registries
+    from mldeploy.images.registries import registry as registries
 
     call: Call = ctx.obj
     chosen = settings({"registry": registry}, call.where.path)["registry"]
@@ -42,7 +42,7 @@ def push(ctx: click.Context, image: str, target: str | None, registry: str | Non
 def pull(ctx: click.Context, reference: str) -> dict[str, str]:
     """Pull an image from a registry, by name or by digest."""
     from mldeploy.engines.connection import connect
-    from mldeploy.images import registry as registries
+    from mldeploy.images.registries import registry as registries
 
     call: Call = ctx.obj
     return {"location": reference, "id": registries.pull(connect(), reference, report=call.report)}

@@ -225,7 +225,7 @@ def _image(deployment: Deployment, report: Report, old: Handle) -> tuple[str, bo
 
 def _container(deployment: Deployment, folder: Path, image: str, mounted: bool, options: Options) -> Container:
     from mldeploy.images.assemble import command
-    from mldeploy.images.environment import APP_ROOT
+    from mldeploy.images.layers.environment import APP_ROOT
 
     name = f"mldeploy-{deployment.service}-{folder.name}"
     folder.mkdir(parents=True)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from docker import DockerClient
 
     from mldeploy import LocalWebservice, Workspace
-    from mldeploy.images.base import BaseImage
+    from mldeploy.images.foundations.base import BaseImage
 
 DEADLINE_S = 30
 ECHO = "def init():\n    pass\n\ndef run(data):\n    return data\n"
@@ -51,6 +51,7 @@ class SecondEngine:
         )
         self._process: subprocess.Popen[bytes] | None = None
         self._more: tuple[str, ...] = ()
+        self._crashed = False
         (folder / "daemon.json").write_text("{}")
 
     @contextmanager
@@ -102,6 +103,7 @@ class SecondEngine:
     def kill(self) -> None:
         """End it as a crash does: its containers are left alone."""
         self._end(signal.SIGKILL)
+        self._crashed = True
 
     @contextmanager
     def stopped(self) -> Iterator[None]:
@@ -133,13 +135,21 @@ class SecondEngine:
         return left
 
     def _left(self) -> list[str]:
+        if self._crashed:  # Docker itself may have lost sight of a container that was just starting
+            self._force()
         left = [f"process {one.pid} {' '.join(one.cmdline())}" for one in self._processes()]
         left += [f"mount {place}" for place in self._mounts() if place != f"{self.folder}/data"]
-        for one in self._processes():
-            one.kill()
-        for place in reversed(self._mounts()):
-            subprocess.run(["umount", "--lazy", place], check=False)
+        self._force()
         return left
+
+    def _force(self) -> None:
+        for one in self._processes():
+            with suppress(psutil.NoSuchProcess):
+                one.kill()
+                one.wait(DEADLINE_S)
+        for place in reversed(self._mounts()):
+            if place != f"{self.folder}/data":
+                subprocess.run(["umount", "--lazy", place], check=False)
 
     def _answers(self) -> bool:
         """Asked by hand: the SDK leaves a socket open where nobody listens."""
@@ -209,6 +219,7 @@ def _engine(megabytes: int, settings: list[str], left: list[str]) -> Iterator[Se
             yield engine
         finally:
             left += engine.close()
+            _run("umount", str(folder / "data"))
 
 
 @contextmanager

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from mldeploy import LocalWebservice, Webservice, Workspace
-from mldeploy.errors import EngineException, WebserviceException
-from mldeploy.events import Event, Progress, Step
+from mldeploy import Environment, InferenceConfig, LocalWebservice, Webservice, Workspace
+from mldeploy.errors import EngineException, EnvironmentException, WebserviceException
+from mldeploy.events import Event, Output, Progress, Step
 from mldeploy.store.places import cache_root
 
 # the SDK leaves a socket open where nobody listens
@@ -125,6 +125,28 @@ def test_during_a_deployment(
     assert service.run("again") == "again"
     with engine.asked() as client:
         assert len(client.api.containers(all=True)) == 1
+
+
+def test_during_a_docker_build(engine: Any, workspace: Workspace, deploy: Deploy, script: Path) -> None:
+    environment = Environment("built")
+    environment.docker.base_dockerfile = (
+        "FROM azureml/base:latest\nRUN echo made > /made\nRUN trap exit TERM; echo working; sleep 2 & wait\n"
+    )
+    config = InferenceConfig(str(script), environment=environment)
+
+    def ends(event: Event) -> None:
+        if event == Output("working"):
+            engine.kill()
+
+    with pytest.raises(EnvironmentException) as raised:
+        deploy(inference_config=config, report=ends)
+    assert "the engine broke off" in raised.value.reason
+    engine.start()
+    deploy(inference_config=config).wait_for_deployment()
+    with engine.asked() as client:
+        assert len(client.api.containers(all=True)) == 1, "the step's is gone"
+        for image in client.api.images(filters={"label": "mldeploy.kind=foundation"}):
+            client.api.remove_image(image["Id"], force=True)
 
 
 @pytest.mark.parametrize("end", ["stop", "kill"])

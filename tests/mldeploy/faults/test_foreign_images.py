@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mldeploy import LocalWebservice, Workspace
 
 if TYPE_CHECKING:
-    from mldeploy.images.base import BaseImage
+    from mldeploy.images.foundations.base import BaseImage
 
 
 def test_an_environments_name(

@@ -12,15 +12,16 @@ import pytest
 
 from mldeploy import InferenceConfig, LocalWebservice, Model, Webservice, Workspace
 from mldeploy.errors import EngineException, EnvironmentException, WebserviceException
-from mldeploy.images import building, layer
+from mldeploy.images.builds import building
 from mldeploy.images.image import Image
-from mldeploy.images.layer import Entry
+from mldeploy.images.layers import layer
+from mldeploy.images.layers.layer import Entry
 from mldeploy.images.loading import is_there, load
 
 if TYPE_CHECKING:
     from docker import DockerClient
 
-    from mldeploy.images.base import BaseImage
+    from mldeploy.images.foundations.base import BaseImage
 
 MEGABYTE = 1_000_000
 ROOM = 60 * MEGABYTE

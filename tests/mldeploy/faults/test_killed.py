@@ -39,7 +39,7 @@ print(Model.package(workspace, ["large:1"], InferenceConfig(sys.argv[2], environ
 FOUNDS = """
 from mldeploy import Environment
 from mldeploy.engines.connection import connect
-from mldeploy.images.foundation import found
+from mldeploy.images.foundations.foundation import found
 environment = Environment("built")
 environment.docker.base_dockerfile = "FROM azureml/base:latest\\nRUN head -c 8 /dev/urandom > /made && sleep 1\\n"
 print(found(connect(), environment.definition(), report=print).image.id)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import shutil
 import tarfile
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +15,12 @@ import requests
 
 from mldeploy import Environment, InferenceConfig, Model, Workspace
 from mldeploy.errors import UserErrorException
-from mldeploy.images.base import inspect
+from mldeploy.images.foundations.base import inspect
 
 if TYPE_CHECKING:
     from docker import DockerClient
 
-    from mldeploy.images.base import BaseImage
+    from mldeploy.images.foundations.base import BaseImage
 
 SCRIPT = """\
 import os
@@ -64,6 +65,16 @@ def config(tmp_path: Path) -> InferenceConfig:
     environment = Environment("tests")
     environment.environment_variables["ODD"] = ODD
     return InferenceConfig("score.py", source_directory=str(source), environment=environment)
+
+
+@pytest.fixture
+def theirs(client: DockerClient) -> Iterator[str]:
+    """A value that is in one Dockerfile only; the image that is built of it is gone at the end."""
+    value = uuid.uuid4().hex
+    yield value
+    for image in client.images.list(filters={"label": "mldeploy.kind=foundation"}):
+        if f"THEIRS={value}" in (image.attrs["Config"]["Env"] or ()):
+            client.images.remove(str(image.id), force=True)
 
 
 def saved(workspace: Workspace, config: InferenceConfig, folder: Path, name: str = "tests") -> str:
@@ -189,15 +200,16 @@ def test_a_dockerfile_of_the_users_comes_first(
     config: InferenceConfig,
     tmp_path: Path,
     image_name: str,
+    theirs: str,
 ) -> None:
     assert config.environment is not None
-    theirs = f"# escape=`\nFROM {STOCK} AS first\nENV THEIRS=yes `\n    AND=this\nUSER 7:7\nFROM first\n"
-    config.environment.docker.base_dockerfile = theirs
+    lines = ("# escape=`", f"FROM {STOCK} AS first", f"ENV THEIRS={theirs} `", "    AND=this", "USER 7:7", "FROM first")
+    config.environment.docker.base_dockerfile = "\n".join(lines)
     text = saved(workspace, config, tmp_path / "context")
     assert text.startswith("# escape=`\n# A package of mldeploy")
     assert "ARG BASE_IMAGE=debian:bookworm-slim\nFROM ${BASE_IMAGE} AS first\nENV LANG" in text
     image = built(client, tmp_path / "context", f"{image_name}:1", BASE_IMAGE=base.reference)
-    assert {"THEIRS=yes", "AND=this", f"ODD={ODD}"} <= set(image.attrs["Config"]["Env"])
+    assert {f"THEIRS={theirs}", "AND=this", f"ODD={ODD}"} <= set(image.attrs["Config"]["Env"])
 
 
 def test_a_dockerfile_on_another_image_is_all_the_users(
@@ -207,12 +219,13 @@ def test_a_dockerfile_on_another_image_is_all_the_users(
     config: InferenceConfig,
     tmp_path: Path,
     image_name: str,
+    theirs: str,
 ) -> None:
     client.api.tag(base.id, image_name, "theirs")
     assert config.environment is not None
-    config.environment.docker.base_dockerfile = f"FROM {image_name}:theirs\nENV THEIRS=yes\n"
+    config.environment.docker.base_dockerfile = f"FROM {image_name}:theirs\nENV THEIRS={theirs}\n"
     text = saved(workspace, config, tmp_path / "context")
-    assert f"\nFROM {image_name}:theirs\nENV THEIRS=yes\n" in text
+    assert f"\nFROM {image_name}:theirs\nENV THEIRS={theirs}\n" in text
     assert "BASE_IMAGE" not in text
 
 

@@ -6,9 +6,9 @@ import hashlib
 import json
 from pathlib import Path
 
-from mldeploy.images.base import BaseImage
+from mldeploy.images.foundations.base import BaseImage
 from mldeploy.images.image import Image
-from mldeploy.images.layer import Layer
+from mldeploy.images.layers.layer import Layer
 
 BASE = BaseImage(
     reference="mldeploy/base:1",

@@ -11,14 +11,15 @@ import pytest
 
 from mldeploy.errors import EngineException
 from mldeploy.events import Event, Progress
-from mldeploy.images import layer, loading
+from mldeploy.images import loading
 from mldeploy.images.image import Image
-from mldeploy.images.layer import Entry
+from mldeploy.images.layers import layer
+from mldeploy.images.layers.layer import Entry
 
 if TYPE_CHECKING:
     from docker import DockerClient
 
-    from mldeploy.images.base import BaseImage
+    from mldeploy.images.foundations.base import BaseImage
 
 _MEGABYTE = 1_000_000
 

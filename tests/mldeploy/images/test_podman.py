@@ -17,11 +17,12 @@ from mldeploy.engines import connection
 from mldeploy.engines.connection import connect, facts
 from mldeploy.errors import EngineException
 from mldeploy.events import Event, Output
-from mldeploy.images import layer, loading
-from mldeploy.images.base import base, inspect, reference
+from mldeploy.images import loading
+from mldeploy.images.foundations.base import base, inspect, reference
 from mldeploy.images.image import Image
-from mldeploy.images.layer import Entry
-from mldeploy.images.registry import pull, push
+from mldeploy.images.layers import layer
+from mldeploy.images.layers.layer import Entry
+from mldeploy.images.registries.registry import pull, push
 from mldeploy.images.stock import judge, remove, stock
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ def mark() -> str:
 
 
 def test_a_dockerfile_is_built_on_podman(docker_client: DockerClient, podman: DockerClient, mark: str) -> None:
-    from mldeploy.images.building import build
+    from mldeploy.images.builds.building import build
 
     _brought(reference(), docker_client, podman)
     told: list[Event] = []

@@ -10,9 +10,9 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
 from mldeploy.errors import UserErrorException
-from mldeploy.images.base import BaseImage
 from mldeploy.images.conda import CondaLock, CondaPackage
-from mldeploy.images.foundation import Foundation
+from mldeploy.images.foundations.base import BaseImage
+from mldeploy.images.foundations.foundation import Foundation
 from mldeploy.images.resolving import ImageEnvironment
 from mldeploy.images.sbom import sbom, sbom_of
 from mldeploy.packaging.serving_wheel import serving_wheel

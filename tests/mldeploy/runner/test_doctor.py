@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mldeploy.engines import connection
-from mldeploy.images import debian
+from mldeploy.images.foundations import debian
 from mldeploy.runner import doctor
 
 if TYPE_CHECKING:

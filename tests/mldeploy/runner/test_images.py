@@ -252,7 +252,7 @@ def test_an_image_that_stays_keeps_all_below_it() -> None:
 
 
 def test_build_finds_or_makes_the_base(project: Project, docker_client: DockerClient) -> None:
-    from mldeploy.images.base import reference
+    from mldeploy.images.foundations.base import reference
 
     (record,) = project.ok("images", "build")
     assert record["reference"] == reference()

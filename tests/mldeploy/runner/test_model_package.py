@@ -121,3 +121,12 @@ def test_a_registry_that_is_not_there(packaged: Project, free_port: int) -> None
     outcome = packaged.run("images", "pull", f"127.0.0.1:{free_port}/app:1")
     assert outcome.out == ""
     assert "nothing answers at the registry's address" in outcome.err
+
+
+def test_without_an_engine_it_says_what_is_missing(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{project.folder}/docker.sock")
+    project.write("ic.json", '{"entryScript": "score.py", "environment": {"name": "tests"}}')
+    for line in (("model", "package", "--ic", "ic.json"), ("images", "pull", "localhost:5000/app:1")):
+        outcome = project.run(*line)
+        assert (outcome.code, outcome.out) == (8, "")
+        assert "Error: no Docker engine answers" in outcome.err

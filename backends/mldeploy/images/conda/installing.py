@@ -19,10 +19,10 @@ from packaging.version import InvalidVersion, Version
 
 from mldeploy.errors import EnvironmentException
 from mldeploy.events import Report, Step, silent
-from mldeploy.images import bytecode, layer
 from mldeploy.images.conda import failures, rattling
 from mldeploy.images.conda.locks import CondaLock, Inside
-from mldeploy.images.layer import Entry, Layer
+from mldeploy.images.layers import bytecode, layer
+from mldeploy.images.layers.layer import Entry, Layer
 from mldeploy.images.resolving import PREFIX
 from mldeploy.packaging import conda_specs
 from mldeploy.packaging.alone import alone
@@ -31,7 +31,7 @@ from mldeploy.store.places import cache_root
 if TYPE_CHECKING:
     from docker import DockerClient
 
-    from mldeploy.images.foundation import Foundation
+    from mldeploy.images.foundations.foundation import Foundation
 
 _LAYOUT = 1  # changes when the same lock makes another layer
 _SUBDIRS = {"x86_64": "linux-64", "aarch64": "linux-aarch64", "ppc64le": "linux-ppc64le"}

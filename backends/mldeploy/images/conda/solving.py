@@ -18,17 +18,17 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from mldeploy.errors import EnvironmentException
 from mldeploy.events import Report, Step, silent
-from mldeploy.images import layer
 from mldeploy.images.conda import channels as conda_channels
 from mldeploy.images.conda import failures, installing, rattling
 from mldeploy.images.conda.locks import CondaLock, locked
+from mldeploy.images.layers import layer
 from mldeploy.packaging import pythons
 from mldeploy.packaging.alone import alone
 from mldeploy.store.places import cache_root
 
 if TYPE_CHECKING:
     from mldeploy.images.conda.channels import Channel
-    from mldeploy.images.foundation import Foundation
+    from mldeploy.images.foundations.foundation import Foundation
     from mldeploy.packaging.requirements import CondaWanted
 
 _QUESTION = 1  # changes when the same question is asked in another way

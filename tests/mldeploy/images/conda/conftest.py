@@ -20,8 +20,8 @@ from typing import Any, ClassVar
 
 import pytest
 
-from mldeploy.images.base import BaseImage
-from mldeploy.images.foundation import Foundation
+from mldeploy.images.foundations.base import BaseImage
+from mldeploy.images.foundations.foundation import Foundation
 
 PLACEHOLDER = "/opt/placeholder_" + "placehold_" * 20
 Files = Mapping[str, bytes | str]

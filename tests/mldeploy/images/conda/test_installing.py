@@ -18,18 +18,19 @@ import pytest
 
 from mldeploy.environment import Environment
 from mldeploy.errors import EnvironmentException
-from mldeploy.images import conda, layer, loading
+from mldeploy.images import conda, loading
 from mldeploy.images.assemble import environment_image
-from mldeploy.images.foundation import Foundation
+from mldeploy.images.foundations.foundation import Foundation
 from mldeploy.images.image import Image
-from mldeploy.images.layer import Entry
+from mldeploy.images.layers import layer
+from mldeploy.images.layers.layer import Entry
 from mldeploy.images.resolving import resolve
 from mldeploy.packaging.requirements import CondaWanted
 
 if TYPE_CHECKING:
     from docker import DockerClient
 
-    from mldeploy.images.base import BaseImage
+    from mldeploy.images.foundations.base import BaseImage
 
     # the fixtures' classes are conftest.py's, which cannot be imported
     Channel = Any

@@ -22,7 +22,7 @@ from mldeploy.images.conda import rattling
 from mldeploy.packaging.requirements import CondaWanted
 
 if TYPE_CHECKING:
-    from mldeploy.images.foundation import Foundation
+    from mldeploy.images.foundations.foundation import Foundation
 
     # the fixtures' classes are conftest.py's, which cannot be imported
     Channel = Any
@@ -265,8 +265,8 @@ def test_whoever_is_killed_leaves_nothing_that_counts(
     served = serve(trouble=trouble)
     code = (
         "from mldeploy.images import conda\n"
-        "from mldeploy.images.base import BaseImage\n"
-        "from mldeploy.images.foundation import Foundation\n"
+        "from mldeploy.images.foundations.base import BaseImage\n"
+        "from mldeploy.images.foundations.foundation import Foundation\n"
         "from mldeploy.packaging.requirements import CondaWanted\n"
         "image = BaseImage('mldeploy/base:none', 'sha256:0', (), {}, 'amd64', 'linux', 0)\n"
         f"foundation = Foundation(image, {nowhere.python!r}, {nowhere.interpreter!r}, {nowhere.platform!r})\n"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from mldeploy.errors import EngineException, UserErrorException
 from mldeploy.events import Notice, Progress, Report, Step, silent
-from mldeploy.images.refusals import refusal
+from mldeploy.images.registries.refusals import refusal
 
 if TYPE_CHECKING:
     from docker import APIClient, DockerClient

@@ -17,8 +17,8 @@ from packaging.specifiers import SpecifierSet
 
 from mldeploy.errors import EnvironmentException
 from mldeploy.events import Notice, Report, Step, silent
-from mldeploy.images import bytecode, layer
-from mldeploy.images.layer import Entry, Layer
+from mldeploy.images.layers import bytecode, layer
+from mldeploy.images.layers.layer import Entry, Layer
 from mldeploy.packaging import uv
 from mldeploy.packaging.alone import alone
 from mldeploy.packaging.pythons import PREFERRED, SUPPORTED

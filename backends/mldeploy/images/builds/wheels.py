@@ -25,9 +25,10 @@ from packaging.version import Version
 from mldeploy.engines.connection import asking
 from mldeploy.errors import EnvironmentException
 from mldeploy.events import Output, Report, Step, silent
-from mldeploy.images import base, building, failures, sdists
-from mldeploy.images.sdists import BuildSystem, Source
-from mldeploy.images.throwaway import Ended, throwaway
+from mldeploy.images.builds import building, failures, sdists
+from mldeploy.images.builds.sdists import BuildSystem, Source
+from mldeploy.images.builds.throwaway import Ended, throwaway
+from mldeploy.images.foundations import base
 from mldeploy.packaging import explain, pythons, uv
 from mldeploy.packaging.alone import alone
 from mldeploy.store.places import cache_root
@@ -35,8 +36,8 @@ from mldeploy.store.places import cache_root
 if TYPE_CHECKING:
     from docker import DockerClient
 
-    from mldeploy.images.foundation import Foundation
-    from mldeploy.images.layer import Layer
+    from mldeploy.images.foundations.foundation import Foundation
+    from mldeploy.images.layers.layer import Layer
 
 REPOSITORY = "mldeploy/builder"
 KIND = "builder"
@@ -171,7 +172,7 @@ class _Work:
     def _builder(self) -> str:
         """The foundation with a compiler: found by what it was made of, or made."""
         foundation = self._foundation
-        text = (files("mldeploy.images") / "builder" / "Dockerfile").read_text(encoding="utf-8")
+        text = (files("mldeploy.images.builds") / "builder" / "Dockerfile").read_text(encoding="utf-8")
         headers = foundation.python if foundation.interpreter.startswith("/usr/bin/") else ""
         key = hashlib.sha256("\0".join((text, foundation.image.id, headers)).encode()).hexdigest()
         if found := self._labelled(key):

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mldeploy.events import Report, Step
-from mldeploy.images import bytecode, layer
-from mldeploy.images.distributions import Distribution, by_need, installed
-from mldeploy.images.layer import Entry, Layer, folder
+from mldeploy.images.builds.sdists import index_options
+from mldeploy.images.layers import bytecode, layer
+from mldeploy.images.layers.distributions import Distribution, by_need, installed
+from mldeploy.images.layers.layer import Entry, Layer, folder
 from mldeploy.images.resolving import PREFIX, ImageEnvironment
 from mldeploy.images.sbom import PLACE, sbom
-from mldeploy.images.sdists import index_options
 from mldeploy.packaging import explain, pythons, serving_wheel, uv
 from mldeploy.packaging.alone import alone
 from mldeploy.store.places import cache_root
@@ -106,7 +106,7 @@ def _buildable(
     """The lock with a wheel in the place of each source distribution."""
     if not environment.sources:
         return environment.lock
-    from mldeploy.images.wheels import build_wheels, substituted
+    from mldeploy.images.builds.wheels import build_wheels, substituted
 
     foundation = environment.foundation
     wheels = build_wheels(

@@ -24,7 +24,7 @@ import trustme
 
 from mldeploy.errors import EngineException, UserErrorException
 from mldeploy.events import Event, Notice, Progress, Step
-from mldeploy.images.registry import Credentials, Reference, credentials, pull, push
+from mldeploy.images.registries.registry import Credentials, Reference, credentials, pull, push
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -378,7 +378,7 @@ def test_a_registry_that_is_killed_in_the_middle_and_started_again(
 PUSH = """
 import sys
 from mldeploy.engines.connection import connect
-from mldeploy.images.registry import push
+from mldeploy.images.registries.registry import push
 push(connect(), sys.argv[1], sys.argv[2])
 """
 
@@ -434,9 +434,11 @@ async def pass_on(reader, writer):
 
 async def main():
     async with await asyncio.start_server(pass_on, "::1", 5000) as server:
+        open(sys.argv[2], "w").close()
         await server.serve_forever()
 
-asyncio.run(main())' "$1/registry" &
+asyncio.run(main())' "$1/registry" "$1/listening" &
+until [ -e "$1/listening" ]; do sleep 0.05; done
 exec dockerd --host "unix://$1/s" --data-root "$1/data" --exec-root "$1/exec" --pidfile "$1/pid" \\
     --config-file "$1/daemon.json" --storage-driver vfs --bridge none --iptables=false --ip-forward=false
 """
@@ -449,10 +451,12 @@ class Strict:
     Args:
         client: It.
         folder: Has all that is its own; `etc` is what `/etc/docker` is to it.
+        process: It, and all that it has started.
     """
 
     client: DockerClient
     folder: Path
+    process: subprocess.Popen[bytes]
     address = "registry.test:5000"
 
     @contextmanager
@@ -490,7 +494,7 @@ def strict(client: DockerClient, image: str) -> Iterator[Strict]:
                 engine = DockerClient(f"unix://{folder}/s")
                 _eventually(engine.ping)
                 engine.images.load(b"".join(client.images.get(image).save(named=True)))
-                yield Strict(engine, folder)
+                yield Strict(engine, folder, process)
                 engine.close()
             finally:
                 process.kill()
@@ -525,3 +529,17 @@ def test_a_registry_without_tls_that_is_not_this_machines(strict: Strict, regist
     with strict.way_to(registry) as address, pytest.raises(EngineException, match="speaks HTTP") as raised:
         pull(strict.client, f"{address}/app:1")
     assert "insecure-registries" in raised.value.hint
+
+
+@pytest.mark.parametrize("verb", ["push", "pull"])
+def test_an_engine_that_is_killed_in_the_middle(strict: Strict, image: str, verb: str) -> None:
+    def answer(connection: socket.socket) -> None:
+        strict.process.kill()
+        strict.process.wait()
+
+    name = f"{strict.address}/app:1"
+    with _listening(answer, strict.folder / "registry"):
+        with pytest.raises(EngineException) as raised:
+            push(strict.client, image, name) if verb == "push" else pull(strict.client, name)
+        assert raised.value.message == f"{name} cannot be {verb}ed: the Docker engine has gone"
+        assert raised.value.hint.startswith("start the engine")

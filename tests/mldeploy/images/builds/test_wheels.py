@@ -24,19 +24,20 @@ from mldeploy.config.environment import EnvironmentDefinition
 from mldeploy.environment import Environment
 from mldeploy.errors import EnvironmentException
 from mldeploy.events import Event, Output, Step
-from mldeploy.images import building, resolving, wheels
+from mldeploy.images import resolving
 from mldeploy.images.assemble import environment_image
-from mldeploy.images.foundation import Foundation, found
+from mldeploy.images.builds import building, wheels
+from mldeploy.images.builds.sdists import build_system, fetched, index_options, without_wheels
+from mldeploy.images.builds.throwaway import throwaway
+from mldeploy.images.builds.wheels import build_wheels, substituted
+from mldeploy.images.foundations.foundation import Foundation, found
 from mldeploy.images.loading import load
-from mldeploy.images.sdists import build_system, fetched, index_options, without_wheels
-from mldeploy.images.throwaway import throwaway
-from mldeploy.images.wheels import build_wheels, substituted
 from mldeploy.packaging import uv
 
 if TYPE_CHECKING:
     from docker import DockerClient
 
-    from mldeploy.images.base import BaseImage
+    from mldeploy.images.foundations.base import BaseImage
 
 # a backend in the source itself, which needs nothing to build
 _BACKEND = """

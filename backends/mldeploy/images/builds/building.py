@@ -27,8 +27,8 @@ from uuid import uuid4
 from mldeploy.engines.connection import asking
 from mldeploy.errors import EngineException, EnvironmentException
 from mldeploy.events import Output, Report, silent
-from mldeploy.images import failures
-from mldeploy.images.dockerfile import Instruction, declares, instructions
+from mldeploy.images.builds import failures
+from mldeploy.images.builds.dockerfile import Instruction, declares, instructions
 from mldeploy.packaging.uv import scrub
 from mldeploy.store.owners import alive, this_process
 from mldeploy.store.places import cache_root
@@ -43,6 +43,7 @@ BUILD_SECONDS = 1800.0
 """What a build may take where nobody says: an image is built once, a deployment's own timeout is about each start."""
 
 _LAST_LINES = 20
+_LEFT = "container:"  # in a journal, before the id of a step's container that an engine which ended could not remove
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _STEP = re.compile(r"Step (\d+)/\d+ ?: (.*)", re.IGNORECASE)
 _RUNNING = re.compile(r"---> Running in ([0-9a-f]{12,64})")
@@ -103,6 +104,7 @@ def build(
         **({"networkmode": network} if network else {}),
         **({"nocache": 1} if fresh else {}),
     }
+    _remove_left(client)
     run = _Run(client, instructions(dockerfile), report, seconds, where)
     with tempfile.TemporaryFile() as context:
         parameters["dockerfile"] = _pack(context, dockerfile, files or {})
@@ -142,6 +144,7 @@ def sweep(client: DockerClient) -> int:
     Returns:
         How many were removed. What has got a name, or has another image on it, stays.
     """
+    _remove_left(client)
     journals = [*_journals().glob("*.images"), *(one for one in _journals().glob("*.building") if not _owned(one))]
     left = [image for journal in journals for image in _made(journal)]
     removed = 0
@@ -173,6 +176,21 @@ def _removed(client: DockerClient, image: str, *, steps: bool = False) -> bool:
             asking(client.api.remove_image, image, noprune=not steps)
             return True
     return False
+
+
+def _remove_left(client: DockerClient) -> None:
+    """Remove the containers of builds that broke off because their engine ended, once it is there again."""
+    from docker.errors import NotFound
+
+    for journal in _journals().glob("*.images"):
+        with suppress(FileNotFoundError):  # another process does it just now
+            lines = journal.read_text(encoding="utf-8").split()
+            left = [line for line in lines if line.startswith(_LEFT)]
+            for line in left:
+                with suppress(NotFound):
+                    asking(client.api.remove_container, line.removeprefix(_LEFT), force=True, v=True)
+            if left:
+                journal.write_text("\n".join(line for line in lines if line not in left), encoding="utf-8")
 
 
 class _Run:
@@ -225,6 +243,8 @@ class _Run:
         except (requests.exceptions.RequestException, ValueError) as error:
             if time.monotonic() >= self._ends:
                 raise self._timed_out() from None
+            if self._container:
+                journal.write(f"{_LEFT}{self._container}\n")
             raise self._failed(
                 f"the engine broke off: {scrub(str(error))}", "see whether it runs: docker info"
             ) from None

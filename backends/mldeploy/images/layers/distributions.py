@@ -21,7 +21,7 @@ from pathlib import Path, PurePath, PurePosixPath
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from mldeploy.images.layer import Entry
+from mldeploy.images.layers.layer import Entry
 
 _NOTES = {"direct_url.json", "uv_cache.json", "RECORD", "REQUESTED", "INSTALLER"}
 _SCRIPTS = {"console_scripts", "gui_scripts"}

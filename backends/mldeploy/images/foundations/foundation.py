@@ -15,9 +15,10 @@ from mldeploy.config.environment import is_stock_image
 from mldeploy.engines.connection import asking
 from mldeploy.errors import EnvironmentException
 from mldeploy.events import Notice, Report, Step, silent
-from mldeploy.images import base, building, dockerfile, interpreters
-from mldeploy.images.base import BaseImage
-from mldeploy.images.probing import Seen, python_in
+from mldeploy.images.builds import building, dockerfile
+from mldeploy.images.foundations import base, interpreters
+from mldeploy.images.foundations.base import BaseImage
+from mldeploy.images.foundations.probing import Seen, python_in
 from mldeploy.packaging.alone import alone
 from mldeploy.store.places import cache_root
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from docker import DockerClient
 
     from mldeploy.config.environment import EnvironmentDefinition, RegistryDefinition
-    from mldeploy.images.layer import Layer
+    from mldeploy.images.layers.layer import Layer
 
 REPOSITORY = "mldeploy/foundation"
 KIND = "foundation"
@@ -156,7 +157,7 @@ def _had(
     refresh: bool,
 ) -> BaseImage:
     """An image that is on the engine, or pulled."""
-    from mldeploy.images.registry import Credentials, pull
+    from mldeploy.images.registries.registry import Credentials, pull
 
     present = base.inspect(client, name)
     if present is not None and (offline or not refresh):
@@ -218,7 +219,7 @@ def _below(
 def _build(
     client: DockerClient, text: str, below: Mapping[str, BaseImage], key: str, report: Report, *, fresh: bool
 ) -> None:
-    from mldeploy.images import certificates
+    from mldeploy.images.builds import certificates
 
     tag, labels = f"{REPOSITORY}:{key[:12]}", {base.KIND: KIND, _TEXT: key}
     try:

@@ -22,15 +22,15 @@ import pytest
 from mldeploy.engines.connection import connect
 from mldeploy.errors import EngineException, EnvironmentException
 from mldeploy.events import Event, Notice, Output, Step
-from mldeploy.images import base as module
-from mldeploy.images import debian
-from mldeploy.images.base import base, inspect
+from mldeploy.images.foundations import base as module
+from mldeploy.images.foundations import debian
+from mldeploy.images.foundations.base import base, inspect
 from mldeploy.packaging.alone import alone
 
 if TYPE_CHECKING:
     from docker import DockerClient
 
-    from mldeploy.images.base import BaseImage
+    from mldeploy.images.foundations.base import BaseImage
 
 FORK = get_context("fork")
 SECONDS = 60
@@ -194,7 +194,7 @@ def test_another_process_is_waited_for(docker_client: DockerClient, ours: BaseIm
 def test_a_build_that_is_killed_leaves_no_base(
     docker_client: DockerClient, ours: BaseImage, another: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mldeploy.images.building import sweep
+    from mldeploy.images.builds.building import sweep
 
     slow = b"ARG DEBIAN\nFROM ${DEBIAN}\nLABEL mldeploy.kind=base\nRUN echo it has begun && sleep 600\n"
     whole = module._file

@@ -1,7 +1,7 @@
 """The base image: Debian with its Python, found on the engine or made there, once.
 
-It is built from `base/Dockerfile` on `debian:bookworm-slim`, or on a root of our own (`images/debian.py`) where that
-cannot be pulled. Its tag says what it was made from; the label says that it is ours.
+It is built from `base/Dockerfile` on `debian:bookworm-slim`, or on a root of our own (`debian.py`) where that cannot be
+pulled. Its tag says what it was made from; the label says that it is ours.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from mldeploy.engines.connection import asking
 from mldeploy.errors import EngineException, EnvironmentException
 from mldeploy.events import Notice, Report, Step, silent
-from mldeploy.images import building, debian
+from mldeploy.images.builds import building
+from mldeploy.images.foundations import debian
 from mldeploy.packaging.alone import alone
 from mldeploy.store.places import cache_root
 
@@ -175,7 +176,7 @@ def _forget(client: DockerClient, identity: str) -> None:
 
 
 def _file(name: str) -> bytes:
-    return (files("mldeploy.images") / "base" / name).read_bytes()
+    return (files("mldeploy.images.foundations") / "base" / name).read_bytes()
 
 
 def _full(identity: str) -> str:

@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from mldeploy.errors import EnvironmentException
 from mldeploy.events import Report
-from mldeploy.images import base, building, dockerfile
+from mldeploy.images.builds import building, dockerfile
+from mldeploy.images.foundations import base
 from mldeploy.images.image import Image
 from mldeploy.images.loading import base_layers, load
 
 if TYPE_CHECKING:
     from docker import DockerClient
 
-    from mldeploy.images.base import BaseImage
+    from mldeploy.images.foundations.base import BaseImage
 
 _SAID_BY = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 _FILE = "/.mldeploy-authorities.crt"

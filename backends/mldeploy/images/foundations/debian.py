@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from mldeploy.engines.connection import asking, facts
 from mldeploy.errors import EngineException, EnvironmentException, UserErrorException
 from mldeploy.events import Notice, Report, Step
-from mldeploy.images import registry
+from mldeploy.images.registries import registry
 from mldeploy.store.places import cache_root
 
 if TYPE_CHECKING:

@@ -15,14 +15,14 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from mldeploy.errors import EnvironmentException
-from mldeploy.images.throwaway import Throwaway, throwaway
+from mldeploy.images.builds.throwaway import Throwaway, throwaway
 from mldeploy.packaging.pythons import PREFERRED, SUPPORTED
 from mldeploy.store.places import cache_root
 
 if TYPE_CHECKING:
     from docker import DockerClient
 
-    from mldeploy.images.base import BaseImage
+    from mldeploy.images.foundations.base import BaseImage
 
 SECONDS = 60.0
 """What an interpreter may take to say what it is."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mldeploy.images.distributions import Distribution, by_need, installed
+from mldeploy.images.layers.distributions import Distribution, by_need, installed
 from mldeploy.packaging import uv
 
 SITE = "opt/mldeploy/env/lib/python3.11/site-packages"

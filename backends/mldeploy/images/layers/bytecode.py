@@ -15,12 +15,12 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from mldeploy.errors import EnvironmentException
-from mldeploy.images.throwaway import throwaway
+from mldeploy.images.builds.throwaway import throwaway
 
 if TYPE_CHECKING:
     from docker import DockerClient
 
-    from mldeploy.images.layer import Layer
+    from mldeploy.images.layers.layer import Layer
 
 _FOLDER = ".mldeploy-bytecode"
 _SECONDS = 600

@@ -20,13 +20,13 @@ from docker.errors import NotFound
 
 from mldeploy.errors import EnvironmentException
 from mldeploy.events import Event, Output
-from mldeploy.images import building, failures
-from mldeploy.images.dockerfile import bases, instructions, with_bases
+from mldeploy.images.builds import building, failures
+from mldeploy.images.builds.dockerfile import bases, instructions, with_bases
 
 if TYPE_CHECKING:
     from docker import DockerClient
 
-    from mldeploy.images.base import BaseImage
+    from mldeploy.images.foundations.base import BaseImage
 
 DEADLINE_S = 30
 
@@ -216,7 +216,7 @@ def test_a_killed_build_leaves_nothing_running_and_the_next_one_completes(
     text = f"FROM {base.reference}\nRUN echo {marker} > /made\nRUN test -e /go || sleep 900; echo {marker}\n"
     code = f"""
 from mldeploy.engines.connection import connect
-from mldeploy.images.building import build
+from mldeploy.images.builds.building import build
 build(connect(), {text!r}, tag="{label}:1", labels={{"test": "{label}"}}, report=lambda event: print(event, flush=True))
 """
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:

@@ -23,14 +23,15 @@ from docker.errors import NotFound
 from mldeploy.config.environment import EnvironmentDefinition
 from mldeploy.errors import EngineException, EnvironmentException
 from mldeploy.events import Event, Notice, Output, Step
-from mldeploy.images import building, stock
-from mldeploy.images.foundation import Foundation, found
-from mldeploy.images.throwaway import throwaway
+from mldeploy.images import stock
+from mldeploy.images.builds import building
+from mldeploy.images.builds.throwaway import throwaway
+from mldeploy.images.foundations.foundation import Foundation, found
 
 if TYPE_CHECKING:
     from docker import DockerClient
 
-    from mldeploy.images.base import BaseImage
+    from mldeploy.images.foundations.base import BaseImage
 
 
 @pytest.fixture
@@ -193,7 +194,7 @@ def test_a_python_that_only_root_can_run(client: DockerClient, base: BaseImage, 
 def test_a_python_that_hangs(
     client: DockerClient, base: BaseImage, image: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mldeploy.images.probing.SECONDS", 1.0)
+    monkeypatch.setattr("mldeploy.images.foundations.probing.SECONDS", 1.0)
     hang = "RUN rm /usr/bin/python3*; printf '#!/bin/sh\\nsleep 999\\n' > /usr/bin/python3; chmod 755 /usr/bin/python3"
     name = image(f"FROM {base.reference}\n{hang}\n")
     with pytest.raises(EnvironmentException, match="does not run") as caught:
@@ -293,7 +294,7 @@ def test_two_processes_build_it_once(client: DockerClient, base: BaseImage, labe
 from mldeploy.config.environment import EnvironmentDefinition
 from mldeploy.engines.connection import connect
 from mldeploy.events import Output
-from mldeploy.images.foundation import found
+from mldeploy.images.foundations.foundation import found
 definition = EnvironmentDefinition.model_validate({{"docker": {{"baseDockerfile": {text!r}}}}})
 told = []
 print(found(connect(), definition, report=told.append).image.id)

@@ -19,14 +19,14 @@ import pytest
 from mldeploy.config.environment import EnvironmentDefinition
 from mldeploy.errors import EnvironmentException
 from mldeploy.events import Event, Notice, Step
-from mldeploy.images.foundation import Foundation, found
-from mldeploy.images.throwaway import throwaway
+from mldeploy.images.builds.throwaway import throwaway
+from mldeploy.images.foundations.foundation import Foundation, found
 from mldeploy.packaging import uv
 
 if TYPE_CHECKING:
     from docker import DockerClient
 
-    from mldeploy.images.base import BaseImage
+    from mldeploy.images.foundations.base import BaseImage
 
 _SKIPPED = {"test", "tests", "site-packages", "__pycache__", "idlelib", "tkinter", "ensurepip", "lib2to3", "turtledemo"}
 OTHERS = [minor for minor in ("3.12", "3.10", "3.13") if minor != "3.11"]

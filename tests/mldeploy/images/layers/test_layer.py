@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from mldeploy.errors import EnvironmentException
-from mldeploy.images import layer
-from mldeploy.images.layer import EPOCH_S, Entry, folder
+from mldeploy.images.layers import layer
+from mldeploy.images.layers.layer import EPOCH_S, Entry, folder
 
 
 @pytest.fixture(autouse=True)

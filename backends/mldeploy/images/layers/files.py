@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mldeploy.images import layer
-from mldeploy.images.environment import APP_ROOT, USER
-from mldeploy.images.layer import Entry, Layer, folder
+from mldeploy.images.layers import layer
+from mldeploy.images.layers.environment import APP_ROOT, USER
+from mldeploy.images.layers.layer import Entry, Layer, folder
 from mldeploy.packaging.source import MODELS_FOLDER
 
 if TYPE_CHECKING:

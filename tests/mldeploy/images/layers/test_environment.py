@@ -15,15 +15,16 @@ import pytest
 from mldeploy.environment import Environment
 from mldeploy.errors import EnvironmentException
 from mldeploy.events import Event, Step
-from mldeploy.images import bytecode, loading
+from mldeploy.images import loading
 from mldeploy.images.assemble import environment_image
-from mldeploy.images.environment import layers
+from mldeploy.images.layers import bytecode
+from mldeploy.images.layers.environment import layers
 from mldeploy.images.resolving import ImageEnvironment, resolve
 
 if TYPE_CHECKING:
     from docker import DockerClient
 
-    from mldeploy.images.base import BaseImage
+    from mldeploy.images.foundations.base import BaseImage
 
 
 class Locks(dict[str, str]):

@@ -1,0 +1,1 @@
+"""What needs a build: Dockerfiles, and wheels of source distributions."""

@@ -1,0 +1,1 @@
+"""Layers: deterministic archives, and what is in those of an environment and of a package."""
