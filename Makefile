@@ -4,8 +4,8 @@ SHELL := bash
 .DEFAULT_GOAL := help
 UV := $(shell command -v uv || echo .tools/uv/bin/uv)
 PYTHON := .venv/bin/python
-SOURCES := $(shell find pytest_mldeploy backends emulators perf scripts/hatch_build.py pyproject.toml -name '*.py' -o -name '*.toml' -o -name '*.json' -o -name '*.csv' -o -path '*/images/base/*' | grep -v /_serving/)
-EXTRAS := perf,postgres,blob
+SOURCES := $(shell find pytest_mldeploy backends emulators perf scripts/hatch_build.py pyproject.toml -name '*.py' -o -name '*.toml' -o -name '*.json' -o -name '*.csv' -o -path '*/images/*' -type f | grep -v -e /_serving/ -e __pycache__)
+EXTRAS := perf,postgres,blob,conda
 
 # where a missing tool is a failure and not a skipped test
 ifeq ($(CI),true)
@@ -35,7 +35,7 @@ docs: .venv/test  ## the documentation as a site, in site/
 	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict
 
 benchmarks: .venv/test  ## our figures, side by side with others'
-	for one in deploy environment register runner scoring; do \
+	for one in deploy environment images register runner scoring; do \
 		PATH="$(CURDIR)/.venv/bin:$$PATH" $(PYTHON) benchmarks/$$one.py || exit 1; done
 
 endurance: .venv/test  ## the scoring server under load and under broken HTTP, ten minutes each

@@ -235,7 +235,7 @@ def packed(workspace: Workspace, order: Order, report: Report = silent) -> Packa
     from mldeploy.packaging.choosing import instead_of_a_process
 
     need = NeedsImage(
-        f"this service needs Docker: {why}", where="deployment configuration", hint="leave out the engine 'process'"
+        f"a process cannot give what is asked for: {why}", where="deployment configuration", hint="leave out the engine"
     )
     if order.engine == "docker":
         return _package(workspace, order, "docker", report)

@@ -72,7 +72,7 @@ def instead_of_a_process(need: NeedsImage, engine: str, report: Report) -> Itera
     """
     if engine != "auto":
         raise need
-    report(Notice(f"Docker runs the service: {need.message}"))
+    report(Notice(f"Docker is taken: {need.message}"))
     try:
         yield
     except EngineException as missing:
