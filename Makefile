@@ -5,7 +5,7 @@ SHELL := bash
 UV := $(shell command -v uv || echo .tools/uv/bin/uv)
 PYTHON := .venv/bin/python
 SOURCES := $(shell find pytest_mldeploy backends emulators perf scripts/hatch_build.py pyproject.toml -name '*.py' -o -name '*.toml' -o -name '*.json' -o -name '*.csv' -o -path '*/images/*' -type f | grep -v -e /_serving/ -e __pycache__)
-EXTRAS := perf,postgres,blob,conda
+EXTRAS := perf,postgres,blob
 
 # where a missing tool is a failure and not a skipped test
 ifeq ($(CI),true)
