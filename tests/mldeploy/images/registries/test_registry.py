@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gc
 import json
 import os
 import shutil
@@ -531,6 +532,8 @@ def test_a_registry_without_tls_that_is_not_this_machines(strict: Strict, regist
     assert "insecure-registries" in raised.value.hint
 
 
+# the SDK does not close a socket that it could not connect
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 @pytest.mark.parametrize("verb", ["push", "pull"])
 def test_an_engine_that_is_killed_in_the_middle(strict: Strict, image: str, verb: str) -> None:
     def answer(connection: socket.socket) -> None:
@@ -543,3 +546,5 @@ def test_an_engine_that_is_killed_in_the_middle(strict: Strict, image: str, verb
             push(strict.client, image, name) if verb == "push" else pull(strict.client, name)
         assert raised.value.message == f"{name} cannot be {verb}ed: the Docker engine has gone"
         assert raised.value.hint.startswith("start the engine")
+    del raised
+    gc.collect()  # here, where it is expected
