@@ -204,9 +204,9 @@ def image_name(client: DockerClient) -> Iterator[str]:
     name = f"mldeploy-tests/{uuid.uuid4().hex}"
     yield name
     for one in client.images.list():
-        for tag in one.tags:
-            if f"{name}:" in tag:
-                client.images.remove(tag, force=True)
+        # what was pulled by its digest has no tag
+        if any(f"{name}{mark}" in called for called in (*one.tags, *one.attrs["RepoDigests"]) for mark in ":@"):
+            client.images.remove(str(one.id), force=True)
 
 
 StartContainer = Callable[..., tuple[Any, dict[int, int]]]
