@@ -42,6 +42,18 @@ def test_a_changed_script_is_loaded_again(serve: Serve, tmp_path: Path) -> None:
     answers(service, "ANOTHER")
 
 
+@pytest.mark.holds("start.reload")
+def test_changes_of_one_size_within_a_second_are_seen(serve: Serve, tmp_path: Path) -> None:
+    """Python tells compiled files of the same size apart by the second only."""
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "helper.py").write_text("WORD = 1")
+    service = serve(script("helper.WORD"), "--reload", PYTHONDONTWRITEBYTECODE="")
+    for number in range(2, 7):
+        answers(service, number - 1)
+        write(tmp_path / "app" / "helper.py", f"WORD = {number}")
+    answers(service, 6)
+
+
 def test_a_broken_script_is_told_and_waited_for(serve: Serve, tmp_path: Path) -> None:
     (tmp_path / "app").mkdir()
     (tmp_path / "app" / "helper.py").write_text("")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import importlib.util
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -30,11 +32,19 @@ class Sources:
             await asyncio.sleep(POLL_S)
             found = self._look()
             if found != self._seen:
+                for path, _ in found.items() ^ self._seen.items():
+                    _forget(path)
                 self._seen = found
                 self._changed()
 
     def _look(self) -> dict[str, int]:
         return {entry.path: entry.stat().st_mtime_ns for folder in self._folders for entry in _files(folder)}
+
+
+def _forget(path: str) -> None:
+    """Remove what Python has compiled of a file: it takes that for current while size and second of change agree."""
+    with contextlib.suppress(OSError):
+        Path(importlib.util.cache_from_source(path)).unlink()
 
 
 def _files(folder: Path | str) -> Iterator[os.DirEntry[str]]:
