@@ -135,7 +135,7 @@ def command(module: str) -> list[str]:
 
 
 def _settings(environment: ImageEnvironment, module: str) -> dict[str, Any]:
-    base = dict(line.split("=", 1) for line in environment.foundation.image.config.get("Env") or ())
+    base = dict(line.partition("=")[::2] for line in environment.foundation.image.config.get("Env") or ())
     variables = {
         "PATH": f"{PREFIX}/bin:{base.get('PATH', _PATH)}",
         "HOME": HOME,

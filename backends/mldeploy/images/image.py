@@ -88,4 +88,4 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
 
 def _variables(lines: list[str]) -> list[str]:
     """The last of each name, in the order of their names' first."""
-    return [f"{name}={value}" for name, value in dict(line.split("=", 1) for line in lines).items()]
+    return [f"{name}={value}" for name, value in dict(line.partition("=")[::2] for line in lines).items()]

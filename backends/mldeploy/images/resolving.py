@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 PREFIX = "/opt/mldeploy/env"
 """Where the environment is in the image."""
 
-_LAYOUT = "2"  # changes when the same lock makes other layers
+_LAYOUT = "3"  # changes when the same lock makes other layers
 
 
 @dataclass(frozen=True)

@@ -18,13 +18,14 @@ from importlib.metadata import Distribution as Metadata
 from importlib.metadata import distributions
 from pathlib import Path, PurePath, PurePosixPath
 
-from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from mldeploy.images.layers.layer import Entry
 
 _NOTES = {"direct_url.json", "uv_cache.json", "RECORD", "REQUESTED", "INSTALLER"}
 _SCRIPTS = {"console_scripts", "gui_scripts"}
+# uv starts an interpreter by a shell where its path is too long, or has a space
+_SHEBANG = re.compile(rb"\A#!(?:/bin/sh\n'''exec' .*\n' '''|.*python.*)")
 _SCRIPT = """\
 #!{python}
 import sys
@@ -91,12 +92,18 @@ def installed(prefix: Path, site: Path, image_prefix: str, image_site: str) -> l
 def by_need(all_of_them: list[Distribution]) -> list[Distribution]:
     """Those that others require first, so that a change at the top leaves what is below as it was."""
     known = {distribution.name: distribution for distribution in all_of_them}
+    heights: dict[str, int] = {}
 
-    def height(name: str, above: frozenset[str]) -> int:
-        below = (known[name].requires & known.keys()) - above - {name}
-        return 1 + max((height(one, above | {name}) for one in below), default=-1)
+    def height(name: str) -> int:
+        if name not in heights:
+            heights[name] = tallest = 0  # that is what a circle comes back to
+            for below in sorted((known[name].requires & known.keys()) - {name}):
+                tallest = max(tallest, 1 + height(below))
+            heights[name] = tallest
+        return heights[name]
 
-    return sorted(all_of_them, key=lambda one: (height(one.name, frozenset()), one.name))
+    # by name first: where a circle begins must not depend on the order that they came in
+    return sorted((known[name] for name in sorted(known)), key=lambda one: (height(one.name), one.name))
 
 
 def _distribution(metadata: Metadata, here: _Place, there: _Place) -> Distribution:
@@ -119,7 +126,8 @@ def _distribution(metadata: Metadata, here: _Place, there: _Place) -> Distributi
         known = listed.hash.value if listed.hash and isinstance(entry.content, Path) else _hash(entry)
         digest.update(f"{path}\0{entry.mode:o}\0{known}\0".encode())
         files.append(entry)
-    required = {Requirement(line).name for line in metadata.requires or ()}
+    # by its name alone: old packages have versions in it that no standard allows
+    required = {name[0] for line in metadata.requires or () if (name := re.match(r"[\w.-]*\w", line))}
     return Distribution(
         canonicalize_name(metadata.metadata["Name"]),
         metadata.version,
@@ -138,7 +146,7 @@ def _entry(file: Path, path: str, scripts: dict[str, str]) -> Entry:
         module, _, function = point.split("[")[0].strip().partition(":")
         text = _SCRIPT.format(python=python, module=module, function=function.split(".")[0], call=function)
         return Entry(path, text.encode(), 0o755)
-    return Entry(path, re.sub(rb"\A#!.*python.*", f"#!{python}".encode(), file.read_bytes()), _mode(file))
+    return Entry(path, _SHEBANG.sub(f"#!{python}".encode(), file.read_bytes()), _mode(file))
 
 
 def _mode(file: Path) -> int:

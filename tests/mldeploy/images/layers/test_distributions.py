@@ -97,6 +97,20 @@ def test_commands_find_the_images_python_and_not_this_machines(found: dict[str, 
     assert modes[f"{SITE}/greeting/main.py"] == 0o644
 
 
+def test_neither_an_odd_requirement_nor_a_folder_with_a_space_gets_into_an_image(tmp_path: Path) -> None:
+    scripts = {"odd-1.0.data/scripts/tool": "#!python\nprint('tool')\n"}
+    odd = wheel(tmp_path, "odd", scripts, "Requires-Dist: pytz (>dev)\n")
+    environment, prefix = tmp_path / "with space", tmp_path / "prefix"
+    uv.run("venv", "-q", "--python", sys.executable, str(environment))
+    python = str(environment / "bin" / "python")
+    uv.run("pip", "install", "-q", "--prefix", str(prefix), "--python", python, "--no-index", "--no-deps", str(odd))
+    assert (prefix / "bin" / "tool").read_bytes().startswith(b"#!/bin/sh\n")
+    (site,) = prefix.glob("lib/python*/site-packages")
+    (found,) = installed(prefix, site, "opt/mldeploy/env", SITE)
+    assert found.requires == {"pytz"}
+    assert contents(found)["opt/mldeploy/env/bin/tool"] == b"#!/opt/mldeploy/env/bin/python\nprint('tool')\n"
+
+
 def test_record_is_true_of_what_is_in_the_image(found: dict[str, Distribution]) -> None:
     files = contents(found["greeting"])
     rows = list(csv.reader(files[f"{SITE}/greeting-1.0.dist-info/RECORD"].decode().splitlines()))
@@ -119,3 +133,6 @@ def test_what_others_need_comes_first_and_a_circle_ends() -> None:
 
     ordered = by_need([one("app", "web", "numbers"), one("numbers"), one("web", "text"), one("text", "web")])
     assert (ordered[0].name, ordered[-1].name) == ("numbers", "app")
+    names = [f"n{number:02}" for number in range(30)]
+    circles = [one(name, *names) for name in names]
+    assert by_need(circles) == by_need(circles[::-1])
