@@ -158,10 +158,10 @@ def deploy(
         try:
             handle = dict(place(made))
         except NeedsImage as need:  # its packages do not install here
-            from mldeploy.packaging.choosing import instead_of_a_process
+            from mldeploy.packaging.choosing import docker_instead
 
-            with instead_of_a_process(need, order.engine, report):
-                made = _package(workspace, order, "docker", report)
+            docker_instead(need, order.engine, report)
+            made = _package(workspace, order, "docker", report)
             handle = dict(place(made))
         try:
             # The name stays claimed until the old one is gone: if this process dies before, that is seen.
@@ -232,15 +232,16 @@ def packed(workspace: Workspace, order: Order, report: Report = silent) -> Packa
     """
     if not (why := order.configuration.needs_docker):
         return _package(workspace, order, order.engine, report)
-    from mldeploy.packaging.choosing import instead_of_a_process
+    from mldeploy.packaging.choosing import docker_instead
 
-    need = NeedsImage(
-        f"a process cannot give what is asked for: {why}", where="deployment configuration", hint="leave out the engine"
-    )
-    if order.engine == "docker":
-        return _package(workspace, order, "docker", report)
-    with instead_of_a_process(need, order.engine, report):
-        return _package(workspace, order, "docker", report)
+    if order.engine != "docker":
+        need = NeedsImage(
+            f"a process cannot give what is asked for: {why}",
+            where="deployment configuration",
+            hint="leave out the engine",
+        )
+        docker_instead(need, order.engine, report)
+    return _package(workspace, order, "docker", report)
 
 
 def _package(workspace: Workspace, order: Order, engine: str, report: Report) -> Package:

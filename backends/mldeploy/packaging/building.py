@@ -71,8 +71,8 @@ def build(
         try:
             return EnvironmentBuild(resolved, str(environments.install(resolved, offline=offline, report=report)))
         except NeedsImage as need:
-            with choosing.instead_of_a_process(need, engine, report):
-                return build(environment, locks, engine="docker", offline=offline, refresh=refresh, report=report)
+            choosing.docker_instead(need, engine, report)
+            return build(environment, locks, engine="docker", offline=offline, refresh=refresh, report=report)
     from mldeploy.engines.connection import connect
     from mldeploy.images.assemble import bring_environment
 

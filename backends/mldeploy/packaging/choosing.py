@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from mldeploy.errors import EngineException, NeedsImage
@@ -10,7 +9,7 @@ from mldeploy.events import Notice, Report, silent
 from mldeploy.packaging import environments
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from mldeploy.environment import Environment
     from mldeploy.images.resolving import ImageEnvironment
@@ -41,7 +40,7 @@ def resolved(
     Raises:
         NeedsImage: A process was asked for, and only an image will do; or Docker is needed, and there is none.
         EnvironmentException: It cannot be resolved.
-        EngineException: Docker was asked for, and there is none.
+        EngineException: Docker was asked for, and there is none; it fails, or a registry refuses.
     """
     from mldeploy.images import resolving
 
@@ -51,16 +50,12 @@ def resolved(
                 environment, locks, besides=besides, offline=offline, refresh=refresh, report=report
             )
         except NeedsImage as need:
-            with instead_of_a_process(need, engine, report):
-                return resolving.resolve(
-                    environment, locks, besides=besides, offline=offline, refresh=refresh, report=report
-                )
+            docker_instead(need, engine, report)
     return resolving.resolve(environment, locks, besides=besides, offline=offline, refresh=refresh, report=report)
 
 
-@contextmanager
-def instead_of_a_process(need: NeedsImage, engine: str, report: Report) -> Iterator[None]:
-    """Do the same for Docker, unless somebody asked for a process.
+def docker_instead(need: NeedsImage, engine: str, report: Report) -> None:
+    """Let what a process will not do go on with Docker, unless somebody asked for a process.
 
     Args:
         need: Why a process will not do.
@@ -70,11 +65,13 @@ def instead_of_a_process(need: NeedsImage, engine: str, report: Report) -> Itera
     Raises:
         NeedsImage: A process was asked for; or there is no Docker, which it says too.
     """
+    from mldeploy.engines.connection import connect
+
     if engine != "auto":
         raise need
     report(Notice(f"Docker is taken: {need.message}"))
     try:
-        yield
+        connect()
     except EngineException as missing:
         reason = f"{need.reason}\n{missing.message}".strip()
         raise NeedsImage(need.message, where=need.where, reason=reason, hint=missing.hint) from missing

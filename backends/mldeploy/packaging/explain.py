@@ -23,12 +23,13 @@ _UNREACHED = re.compile(
 )
 _DENIED = re.compile(r"40[13] (?:Unauthorized|Forbidden)|status code: 40[13]|unauthorized", re.IGNORECASE)
 _UNKNOWN = re.compile(r"[Bb]ecause (?P<name>[\w.-]+) was not found in the (?:package registry|provided package)")
-# what building a source distribution says where there is nothing to compile it with
-_NO_COMPILER = re.compile(
+NO_COMPILER = re.compile(
     r"command '?\S*(?:gcc|cc|g\+\+|c\+\+|clang)'? failed: No such file|unable to execute '?\S*(?:gcc|cc)|"
     r"Unknown compiler\(s\)|[Nn]o C(?:\+\+)? compiler|Python\.h: No such file|can't find Rust compiler|"
     r"(?:cmake|ninja|make|cargo|rustc|gfortran)\S*: (?:command )?not found|CMAKE_C(?:XX)?_COMPILER not set"
 )
+"""What building a source distribution says where there is nothing to compile it with."""
+
 MODERNIZE = "`mldeploy environment modernize FILE` writes the mended file"
 
 
@@ -110,7 +111,7 @@ def disk(error: OSError, folder: Path | None) -> EnvironmentException:
 
 def _compiler_lacking(output: str) -> NeedsImage | None:
     """What to raise where a source distribution needs a compiler that this machine has not; None where it has."""
-    if not _NO_COMPILER.search(output):
+    if not NO_COMPILER.search(output):
         return None
     return NeedsImage(
         f"{_unbuilt(output) or 'a source distribution does not build'} without a compiler",

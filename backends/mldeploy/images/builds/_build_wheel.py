@@ -32,7 +32,10 @@ def main(seconds: int) -> int:
     if code:
         return code
     there = {normal(one.metadata["Name"]) for one in distributions() if one.metadata["Name"]}
-    if any(normal(re.split(r"[^\w.-]", line.strip())[0]) not in there for line in json.loads(asked().read_text())):
+    # what was asked for already and is not there is for another Python, as its marker says
+    asked_before = json.loads((FOLDER / "system.json").read_text())["requires"]
+    besides = [line for line in json.loads(asked().read_text()) if line not in asked_before]
+    if any(normal(re.split(r"[^\w.-]", line.strip())[0]) not in there for line in besides):
         return MISSING
     asked().unlink()
     return hook("build_wheel")
@@ -68,7 +71,7 @@ def call(name: str) -> None:
     system = json.loads((FOLDER / "system.json").read_text())
     (source,) = (path for path in (FOLDER / "unpacked").iterdir() if path.is_dir())
     os.chdir(source)
-    sys.path[:0] = [str(source / path) for path in system["path"]]
+    sys.path[:1] = [str(source / path) for path in system["path"]]  # this program's own folder is none of the build's
     module, _, attribute = system["backend"].partition(":")
     backend = importlib.import_module(module)
     for part in attribute.split(".") if attribute else ():

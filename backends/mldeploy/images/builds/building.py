@@ -42,6 +42,7 @@ TIMEOUT = "MLDEPLOY_BUILD_TIMEOUT"
 BUILD_SECONDS = 1800.0
 """What a build may take where nobody says: an image is built once, a deployment's own timeout is about each start."""
 
+_MOST_SECONDS = 1e9  # a container's alarm counts no further
 _LAST_LINES = 20
 _LEFT = "container:"  # in a journal, before the id of a step's container that an engine which ended could not remove
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -124,13 +125,13 @@ def allowed(timeout: float | None) -> float:
         timeout: What the caller says.
 
     Raises:
-        EnvironmentException: The environment variable is no number above 0.
+        EnvironmentException: The environment variable is no number above 0 that a clock can count.
     """
     if timeout is not None:
         return timeout
     text = os.environ.get(TIMEOUT, "")
     with suppress(ValueError):
-        if (seconds := float(text or BUILD_SECONDS)) > 0:
+        if 0 < (seconds := float(text or BUILD_SECONDS)) < _MOST_SECONDS:
             return seconds
     raise EnvironmentException(f"{text!r} is no number of seconds", where=TIMEOUT, hint=f"{TIMEOUT}={BUILD_SECONDS:g}")
 
@@ -440,7 +441,10 @@ def _journal() -> Iterator[IO[str]]:
 
 def _made(journal: Path) -> list[str]:
     """The images that a journal lists."""
-    lines = journal.read_text(encoding="utf-8").splitlines()
+    try:
+        lines = journal.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:  # another process has swept it just now
+        return []
     return lines[1:] if journal.suffix == ".building" else lines
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -193,7 +194,9 @@ def _copy(source: Source, local: Path | None, file: IO[bytes]) -> None:
             answer.raise_for_status()
             for block in answer.iter_content(_BLOCK):
                 file.write(block)
-    except (requests.RequestException, OSError) as error:
+    except OSError as error:  # requests' own are of that class too
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise
         denied = isinstance(error, requests.HTTPError) and error.response.status_code in {401, 403}
         raise EnvironmentException(
             f"the source of {source} cannot be had",

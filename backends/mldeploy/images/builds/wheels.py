@@ -15,6 +15,7 @@ import tarfile
 import tempfile
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +23,6 @@ from typing import TYPE_CHECKING
 from packaging.utils import canonicalize_name, parse_wheel_filename
 from packaging.version import Version
 
-from mldeploy.engines.connection import asking
 from mldeploy.errors import EnvironmentException
 from mldeploy.events import Output, Report, Step, silent
 from mldeploy.images.builds import building, failures, sdists
@@ -152,16 +152,19 @@ class _Work:
         system = sdists.build_system(archive, source)
         image = self._builder() if system.native else self._foundation.image.id
         self._report(Step("wheel", f"building a wheel of {source} from its source"))
-        requires = system.requires
         while True:
             with tempfile.TemporaryDirectory(prefix="mldeploy-wheel-") as scratch:
                 environment = Path(scratch, "environment")
-                self._install(requires, environment, source)
+                self._install(system.requires, environment, source)
                 ended, said, out = self._run(image, archive, system, environment)
-            more = _asked_besides(out) if ended.code == _MISSING else ()
-            if not set(more) - set(requires):
+            more = set(_asked_besides(out) if ended.code == _MISSING else ()).difference(system.requires)
+            if more:
+                system = replace(system, requires=(*system.requires, *sorted(more)))
+            elif ended.code and not system.native and explain.NO_COMPILER.search(said):  # it writes native code itself
+                system = replace(system, native=True)
+                image = self._builder()
+            else:
                 break
-            requires = (*requires, *more)
         wheels = {name: content for name, content in out.items() if name.endswith(".whl")}
         if ended.code or len(wheels) != 1:
             raise self._failed(source, ended, said)
@@ -175,33 +178,30 @@ class _Work:
         text = (files("mldeploy.images.builds") / "builder" / "Dockerfile").read_text(encoding="utf-8")
         headers = foundation.python if foundation.interpreter.startswith("/usr/bin/") else ""
         key = hashlib.sha256("\0".join((text, foundation.image.id, headers)).encode()).hexdigest()
-        if found := self._labelled(key):
-            return found
+        tag = f"{REPOSITORY}:{key[:12]}"
+        labels = {base.KIND: KIND, _LABEL: key}
+        if found := base.labelled(self._client, labels, tag):
+            return found.id
         if self._offline:
             raise EnvironmentException(
                 "the image that compiles is not there, and offline it cannot be made",
-                where=f"{REPOSITORY}:{key[:12]}",
+                where=tag,
                 hint="leave out --offline once: it is then kept",
             )
         with alone(cache_root() / "wheels" / f"builder-{key[:12]}", self._report, "the image that compiles"):
-            if found := self._labelled(key):
-                return found
+            if found := base.labelled(self._client, labels, tag):
+                return found.id
             self._report(Step("image", f"building an image that compiles, on {foundation.image.reference}"))
             return building.build(
                 self._client,
                 text,
-                tag=f"{REPOSITORY}:{key[:12]}",
-                labels={base.KIND: KIND, _LABEL: key},
+                tag=tag,
+                labels=labels,
                 arguments={"FOUNDATION": foundation.image.id, "HEADERS": headers},
                 report=self._report,
                 timeout=self._seconds,
                 where="the Dockerfile of the image that compiles",
             )
-
-    def _labelled(self, key: str) -> str:
-        wanted = [f"{_LABEL}={key}", f"{base.KIND}={KIND}"]
-        found = asking(self._client.api.images, filters={"label": wanted})
-        return str(found[0]["Id"]) if found else ""
 
     def _install(self, requires: Sequence[str], environment: Path, source: Source) -> None:
         """Lay out a virtual environment for the container, with what the build requires."""
@@ -293,7 +293,7 @@ class _Work:
 
 
 def _pack(tar: tarfile.TarFile, archive: Path, system: BuildSystem, environment: Path) -> None:
-    how = json.dumps({"backend": system.backend, "path": system.path}).encode()
+    how = json.dumps({"backend": system.backend, "path": system.path, "requires": system.requires}).encode()
     for name, content in (("build.py", _PROGRAM.read_bytes()), ("system.json", how)):
         _add(tar, f"{_FOLDER}/{name}", content)
     tar.add(archive, f"{_FOLDER}/source/{archive.name}", filter=_roots)

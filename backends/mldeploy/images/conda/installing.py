@@ -215,8 +215,10 @@ def _compiled(
         made = bytecode.compiled(client, foundation.image.id, foundation.interpreter, sources, below=foundation.layers)
     else:
         plain = layer.write(f"conda {_LAYOUT} without bytecode {lock.digest}", created_by, entries.values())
-        made = bytecode.compiled(client, foundation.image.id, f"{PREFIX}/bin/python", sources, below=[plain])
-        plain.path.unlink()
+        try:
+            made = bytecode.compiled(client, foundation.image.id, f"{PREFIX}/bin/python", sources, below=[plain])
+        finally:
+            plain.path.unlink(missing_ok=True)
     return [Entry(path, code) for path, code in sorted(made.items())]
 
 

@@ -14,13 +14,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
-
 from mldeploy.errors import EnvironmentException
 from mldeploy.events import Report, Step, silent
 from mldeploy.images.conda import channels as conda_channels
 from mldeploy.images.conda import failures, installing, rattling
 from mldeploy.images.conda.locks import CondaLock, locked
+from mldeploy.images.foundations import interpreters
 from mldeploy.images.layers import layer
 from mldeploy.packaging import pythons
 from mldeploy.packaging.alone import alone
@@ -138,7 +137,7 @@ def _question(wanted: CondaWanted, foundation: Foundation) -> tuple[dict[str, An
     attempts = [[*wanted.bounds, *asked]]
     if not asked:
         attempts = [[*wanted.bounds, f"python {minor}"] for minor in (f"{foundation.python}.*", _supported())]
-    elif not _has(foundation.python, wanted.python or ""):
+    elif wanted.python and not interpreters.allows(wanted.python, foundation.python):
         specs = (*specs, *asked)
     question = {
         "question": _QUESTION,
@@ -173,7 +172,7 @@ def _python(asked: str | None) -> tuple[str, ...]:
         return ()
     if not asked[0].isdigit():
         return (f"python {asked.removeprefix('==')}", f"python {_supported()}")
-    minor = ".".join(asked.split(".")[:2])
+    minor = interpreters.exactly(asked)
     if minor not in pythons.SUPPORTED:
         raise EnvironmentException(
             f"Python {asked} cannot be had",
@@ -182,15 +181,6 @@ def _python(asked: str | None) -> tuple[str, ...]:
             hint="name one of these",
         )
     return (f"python {minor}.*",)
-
-
-def _has(minor: str, asked: str) -> bool:
-    if asked[0].isdigit():
-        return asked.split(".")[:2] == minor.split(".")
-    try:
-        return any(SpecifierSet(asked).contains(version) for version in (minor, f"{minor}.99"))
-    except InvalidSpecifier:
-        return True
 
 
 def _supported() -> str:

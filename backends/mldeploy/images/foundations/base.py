@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -29,7 +28,6 @@ REPOSITORY = "mldeploy/base"
 KIND = "mldeploy.kind"
 PYTHON = "3.11"
 INTERPRETER = "/usr/bin/python3.11"
-PLATFORM = "x86_64-manylinux_2_36"
 
 
 @dataclass(frozen=True)
@@ -88,6 +86,28 @@ def inspect(client: DockerClient, reference: str) -> BaseImage | None:
         os=found.get("Os", ""),
         size=int(found.get("Size") or 0),
     )
+
+
+def labelled(client: DockerClient, labels: Mapping[str, str], tag: str) -> BaseImage | None:
+    """Find an image that was built here by its labels; a tag alone could be anybody's.
+
+    Args:
+        client: The engine.
+        labels: All of these.
+        tag: The name that it was given. Where several have the labels, such as one that somebody built on it, the one
+            of that name is taken, else the newest.
+
+    Raises:
+        EngineException: The engine does not answer.
+    """
+    images = asking(client.api.images, filters={"label": [f"{name}={value}" for name, value in labels.items()]})
+
+    def rank(one: Mapping[str, Any]) -> tuple[bool, int]:
+        # Podman writes out where a name is from
+        return any(name.endswith(tag) for name in one.get("RepoTags") or ()), int(one.get("Created") or 0)
+
+    found = inspect(client, max(images, key=rank)["Id"]) if images else None
+    return replace(found, reference=tag) if found else None
 
 
 @cache
@@ -161,18 +181,9 @@ def _made(client: DockerClient, report: Report, *, refresh: bool) -> BaseImage:
     if found is None:
         raise EngineException("the Docker engine has lost the base image that it built", where=reference())
     if before is not None and before.id != found.id:
-        _forget(client, before.id)
+        building.discard(client, before.id)
     report(Notice(f"base image {reference()}: {found.size / 1e6:.0f} MB"))
     return found
-
-
-def _forget(client: DockerClient, identity: str) -> None:
-    """Remove an image that has lost its name; what has another one, or a container, stays."""
-    from docker.errors import NotFound
-
-    with suppress(EngineException, NotFound):
-        if not asking(client.api.inspect_image, identity)["RepoTags"]:
-            asking(client.api.remove_image, identity)
 
 
 def _file(name: str) -> bytes:

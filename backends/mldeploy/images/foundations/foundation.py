@@ -81,7 +81,7 @@ def found(
             where nobody asks, or conda brings one. A user-managed interpreter is taken whatever is asked.
         report: Told of each step, and of what a build prints.
         offline: Pull nothing.
-        refresh: Pull and build anew what is there.
+        refresh: Pull and build anew what is there; our own base stays as it is.
 
     Returns:
         The same for the same definition, as long as the images that it names are the same.
@@ -187,14 +187,18 @@ def _built(
     below = {name: _below(client, name, registry, report, offline, refresh) for name in dockerfile.bases(text)}
     ids = sorted(f"{name}={image.id}" for name, image in below.items())
     key = hashlib.sha256("\0".join((text, *ids)).encode()).hexdigest()
-    if not refresh and (image := _labelled(client, key)):
+    tag, labels = f"{REPOSITORY}:{key[:12]}", {base.KIND: KIND, _TEXT: key}
+    if not refresh and (image := base.labelled(client, labels, tag)):
         return image
     with alone(cache_root() / "foundations" / f"{key}.build", report, "the same image"):
-        if not refresh and (image := _labelled(client, key)):
-            return image
+        before = base.labelled(client, labels, tag)
+        if not refresh and before:
+            return before
         report(Step("image", f"building the image of {_DOCKERFILE}"))
-        _build(client, text, below, key, report, fresh=refresh)
-        image = _labelled(client, key)
+        _build(client, text, below, tag, labels, report, fresh=refresh)
+        image = base.labelled(client, labels, tag)
+        if before and image and before.id != image.id:
+            building.discard(client, before.id)
     if image is None:
         raise EnvironmentException("the image was built, and is gone again", where=_DOCKERFILE, hint="try once more")
     return image
@@ -217,11 +221,17 @@ def _below(
 
 
 def _build(
-    client: DockerClient, text: str, below: Mapping[str, BaseImage], key: str, report: Report, *, fresh: bool
+    client: DockerClient,
+    text: str,
+    below: Mapping[str, BaseImage],
+    tag: str,
+    labels: Mapping[str, str],
+    report: Report,
+    *,
+    fresh: bool,
 ) -> None:
     from mldeploy.images.builds import certificates
 
-    tag, labels = f"{REPOSITORY}:{key[:12]}", {base.KIND: KIND, _TEXT: key}
     try:
         building.build(
             client,
@@ -244,14 +254,6 @@ def _of(registry: RegistryDefinition | None, image: str) -> RegistryDefinition |
     """Credentials go to the registry that they are for, and to no other."""
     address = (registry.address or "").removeprefix("https://").strip("/") if registry else ""
     return registry if address and image.startswith(f"{address}/") else None
-
-
-def _labelled(client: DockerClient, key: str) -> BaseImage | None:
-    """The image that was built from a Dockerfile; a tag could be anybody's."""
-    images = asking(client.api.images, filters={"label": [f"{_TEXT}={key}", f"{base.KIND}={KIND}"]})
-    newest = sorted(images, key=lambda one: int(one.get("Created", 0)))
-    image = base.inspect(client, newest[-1]["Id"]) if newest else None
-    return replace(image, reference=f"{REPOSITORY}:{key[:12]}") if image else None
 
 
 def _check_machine(client: DockerClient, image: BaseImage, where: str) -> None:

@@ -137,9 +137,8 @@ def _there(files: Throwaway, image: BaseImage, minor: str, managed: str) -> Iter
     elif managed:
         names = [managed, "python3"] if managed == "python" else [managed]
     else:
-        wanted = [minor] if minor else [PREFERRED, *(one for one in SUPPORTED if one != PREFERRED)]
-        versioned = [f"python{one}" for one in wanted]
-        names = [*versioned, "python3", "python"] if minor else ["python3", "python", *versioned]
+        usual = ["python3", "python", *(f"python{one}" for one in (PREFERRED, *SUPPORTED))]
+        names = list(dict.fromkeys([f"python{minor}", *usual] if minor else usual))
     for name in names:
         for folder in [image.config.get("WorkingDir") or "/"] if "/" in name else _folders(image):
             path = str(PurePosixPath(folder, name))

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,23 +28,8 @@ if TYPE_CHECKING:
 
     from mldeploy.images.foundations.base import BaseImage
 
+pytestmark = pytest.mark.usefixtures("nothing_left")
 DEADLINE_S = 30
-
-
-@pytest.fixture
-def label() -> str:
-    """What tells this test's images and containers from all others."""
-    return f"mldeploy-test-{uuid4().hex[:12]}"
-
-
-@pytest.fixture(autouse=True)
-def nothing_left(client: DockerClient, label: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A cache of the test's own, so that sweeping sees only its builds; what it made is removed."""
-    monkeypatch.setenv("MLDEPLOY_CACHE", str(tmp_path / "cache"))
-    yield
-    for image in client.images.list(filters={"label": f"test={label}"}):
-        client.images.remove(image.id or "", force=True)
-    building.sweep(client)
 
 
 @pytest.fixture
@@ -203,9 +188,10 @@ def test_the_timeout_is_a_setting(base: BaseImage, build: Build, monkeypatch: py
     monkeypatch.setenv(building.TIMEOUT, "1.5")
     with pytest.raises(EnvironmentException, match=r"not built within 1\.5 s"):
         build(f"FROM {base.reference}\nRUN sleep 60\n")
-    monkeypatch.setenv(building.TIMEOUT, "soon")
-    with pytest.raises(EnvironmentException, match="'soon' is no number of seconds"):
-        build(f"FROM {base.reference}\n")
+    for nothing in ("soon", "-1", "inf"):
+        monkeypatch.setenv(building.TIMEOUT, nothing)
+        with pytest.raises(EnvironmentException, match=f"'{nothing}' is no number of seconds"):
+            build(f"FROM {base.reference}\n")
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])

@@ -27,7 +27,7 @@ from mldeploy.events import Event, Output, Step
 from mldeploy.images import resolving
 from mldeploy.images.assemble import environment_image
 from mldeploy.images.builds import building, wheels
-from mldeploy.images.builds.sdists import build_system, fetched, index_options, without_wheels
+from mldeploy.images.builds.sdists import Source, build_system, fetched, index_options, without_wheels
 from mldeploy.images.builds.throwaway import throwaway
 from mldeploy.images.builds.wheels import build_wheels, substituted
 from mldeploy.images.foundations.foundation import Foundation, found
@@ -232,6 +232,20 @@ def test_native_code_is_compiled_and_the_service_gets_no_compiler(
     assert client.api.inspect_image(foundation.image.id)["RootFS"]["Layers"] == list(foundation.image.diff_ids)
 
 
+def test_a_build_that_writes_its_native_code_itself_gets_the_compiler_when_it_asks_for_one(
+    client: DockerClient, foundation: Foundation, index: Index
+) -> None:
+    build = f"""
+import shutil
+if not shutil.which("cc"):
+    raise SystemExit("error: command 'cc' failed: No such file or directory")
+pathlib.Path("native.c").write_text({_C!r})
+{_COMPILE}"""
+    index.source("native", build)
+    built = build_wheels(client, foundation, index.lock("native"))
+    assert _ran(client, foundation, built["native"], "import native; print(native.ANSWER)") == "42"
+
+
 def _builders(client: DockerClient, foundation: Foundation) -> list[Any]:
     images = [
         client.api.inspect_image(one["Id"]) for one in client.api.images(filters={"label": "mldeploy.kind=builder"})
@@ -253,7 +267,7 @@ def test_what_a_build_requires_is_fetched_by_the_host(
     print(subprocess.run(["second-program"], capture_output=True, text=True, check=True).stdout.strip())
     """
     index.source("thing", build, '["first", "missing; python_version < \'3\'"]')
-    text = "REQUIRES = ['second>=0.5', 'first']"
+    text = "REQUIRES = ['second>=0.5', 'first', 'nowhere; python_version < \"3\"']"
     _changed(index.folder / "thing-1.0.tar.gz", "REQUIRES = []", text)
     told: list[Event] = []
     assert build_wheels(client, foundation, index.lock("thing"), report=told.append)
@@ -344,7 +358,7 @@ def test_a_build_that_outlives_its_client_ends_by_itself(
             archive.add(program, "build/build.py")
             archive.add(tmp_path / "thing-1.0.tar.gz", "build/source/thing-1.0.tar.gz")
             entry = tarfile.TarInfo("build/system.json")
-            system = b'{"backend": "backend", "path": ["."]}'
+            system = b'{"backend": "backend", "path": ["."], "requires": []}'
             entry.size = len(system)
             archive.addfile(entry, io.BytesIO(system))
         container.put(packed.getvalue())
@@ -361,6 +375,17 @@ def test_a_source_with_a_wrong_hash(client: DockerClient, foundation: Foundation
     with pytest.raises(EnvironmentException, match="its hash is another one") as caught:
         build_wheels(client, foundation, lock)
     assert right in caught.value.reason
+
+
+def test_a_full_disk_is_not_taken_for_a_source_that_is_gone(
+    small_disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = tmp_path / "thing-1.0.tar.gz"
+    archive.write_bytes(bytes(4_000_000))
+    monkeypatch.setenv("MLDEPLOY_CACHE", str(small_disk))
+    with pytest.raises(EnvironmentException, match="the disk is full"):
+        fetched(Source("thing", "1.0", str(archive), (hashlib.sha256(archive.read_bytes()).hexdigest(),)))
+    assert [file for file in small_disk.rglob("*") if file.is_file()] == []
 
 
 def test_a_source_that_builds_something_else(client: DockerClient, foundation: Foundation, index: Index) -> None:
@@ -468,18 +493,19 @@ class _Locks(dict[str, str]):
         self[key] = text
 
 
-@pytest.mark.parametrize("options", [(), ("--no-binary thing",)])
 def test_the_whole_way_from_an_environment_to_an_image(
-    client: DockerClient, base: BaseImage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
+    client: DockerClient, base: BaseImage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLDEPLOY_CACHE", str(tmp_path / "cache"))
     index = Index(tmp_path / "index")
     index.source("thing", "CONTENT['thing_made.py'] = 'FROM = \\'source\\''")
     environment = Environment("sources")
     environment.python.conda_dependencies = CondaDependencies()
-    environment.python.conda_dependencies.set_pip_requirements([f"--find-links {index.folder}", *options, "thing"])
     told: list[Event] = []
-    resolved = resolving.resolve(environment, _Locks(), report=told.append)
+    for options in ((), ("--no-binary thing",)):
+        environment.python.conda_dependencies.set_pip_requirements([f"--find-links {index.folder}", *options, "thing"])
+        resolved = resolving.resolve(environment, _Locks(), report=told.append)
+        assert resolved.sources
     image = environment_image(client, resolved, report=told.append)
     assert Step("wheel", "building a wheel of thing 1.0 from its source") in told
     load(client, image)
