@@ -131,6 +131,7 @@ def test_a_run_that_takes_too_much(serve: Serve, contract: str, preload: str) ->
         TAKES.format(init="pass"), memory=LIMIT, MLDEPLOY_CONTRACT=contract, WORKER_PRELOAD=preload, WORKER_COUNT="2"
     )
     service.wait_for_log("ready for serving traffic", times=2)
+    assert "x-mldeploy-out-of-memory" not in service.ask("GET", "/").headers
     for number in (1, 2):
         assert service.post("1000").json()[1] == 1000
         if contract == "v1":
@@ -141,6 +142,7 @@ def test_a_run_that_takes_too_much(serve: Serve, contract: str, preload: str) ->
             assert (answer.status_code, answer.json()) == (500, {"message": f"The worker has ended: {OUT_OF_MEMORY}."})
         service.wait_for_log(f"({OUT_OF_MEMORY}); another one is started", times=number)
         service.wait_for_log("ready for serving traffic", times=2 + number)
+        assert service.ask("GET", "/").headers["x-mldeploy-out-of-memory"] == OUT_OF_MEMORY
 
 
 @in_a_container

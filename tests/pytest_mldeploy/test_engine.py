@@ -34,17 +34,9 @@ def no_docker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
 
 
 @pytest.mark.usefixtures("docker_client")
-@pytest.mark.parametrize("place", ["flag", "ini", "variable", "file"])
-def test_docker_is_asked_for_in_any_of_the_places(
-    project: Project, monkeypatch: pytest.MonkeyPatch, place: str
-) -> None:
-    project.write(test_x__py=TEST)
-    options = {"flag": ["--mldeploy-engine=docker"], "ini": ["-o", "mldeploy_engine=docker"]}.get(place, [])
-    if place == "variable":
-        monkeypatch.setenv("MLDEPLOY_ENGINE", "docker")
-    if place == "file":
-        project.write(mldeploy__toml='engine = "docker"\n')
-    result = project.run("-s", "test_x.py", *options)
+def test_docker_runs_the_services_where_it_is_asked_for(project: Project) -> None:
+    project.write(test_x__py=TEST, mldeploy__toml='engine = "docker"\n')
+    result = project.run("-s", "test_x.py")
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["*runs as docker*"])
 
@@ -87,12 +79,18 @@ def test_tests_that_want_another_container_do_not_share_it(project: Project) -> 
     project.run().assert_outcomes(passed=2)
 
 
-@pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["alone", "xdist"])
-def test_docker_that_is_asked_for_and_missing_is_a_usage_error_in_one_line(
-    project: Project, no_docker: str, options: tuple[str, ...]
+@pytest.mark.parametrize("place", ["flag", "ini", "variable", "file", "xdist"])
+def test_docker_that_is_asked_for_in_any_of_the_places_and_missing_is_a_usage_error_in_one_line(
+    project: Project, no_docker: str, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
     project.write(test_x__py=TEST)
-    result = project.run("--mldeploy-engine=docker", *options)
+    flag = "--mldeploy-engine=docker"
+    options = {"flag": [flag], "ini": ["-o", "mldeploy_engine=docker"], "xdist": [flag, "-n", "2"]}.get(place, [])
+    if place == "variable":
+        monkeypatch.setenv("MLDEPLOY_ENGINE", "docker")
+    if place == "file":
+        project.write(mldeploy__toml='engine = "docker"\n')
+    result = project.run(*options)
     assert result.ret in {pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.INTERRUPTED}
     told = [line for line in (*result.errlines, *result.outlines) if "no Docker engine answers" in line]
     assert told

@@ -177,11 +177,23 @@ def asking(ask: Any, *args: Any, **more: Any) -> Any:
         EngineException: The engine has stopped answering, or answered with an error; `reason` has its words.
         docker.errors.NotFound: As the SDK raises it: what is not there is the caller's to judge.
     """
+    with told():
+        return ask(*args, **more)
+
+
+@contextlib.contextmanager
+def told() -> Iterator[None]:
+    """What the SDK raises in here is told as `asking` tells it.
+
+    Raises:
+        EngineException: As there.
+        docker.errors.NotFound: As there.
+    """
     import requests
     from docker import errors
 
     try:
-        return ask(*args, **more)
+        yield
     except errors.NotFound:
         raise
     except errors.APIError as error:

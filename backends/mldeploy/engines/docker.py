@@ -30,6 +30,7 @@ __all__ = ["PIDS", "PORT", "UID", "Container", "Mount", "Observation", "Options"
 UID = 1000  # the user of our images
 STOP_GRACE_S = 5
 EXIT_FILE = "/tmp/mldeploy-exit.json"  # noqa: S108 - the container's
+_OUT_OF_MEMORY = "out of memory"  # the server's own words begin so
 _KILLED = {-9, 137}  # SIGKILL, as the server tells of its worker, and as Docker tells of a container
 _GONE_S = 20.0
 _LOOK_AGAIN_S = 0.02
@@ -52,7 +53,6 @@ class Running:
         port: On this machine's loopback.
         host: The machine that asked for it.
         daemon: Which engine: another one does not know the container, which tells nothing about it.
-        memory: The most bytes it may have; None is no limit.
     """
 
     container: str
@@ -60,7 +60,6 @@ class Running:
     port: int
     host: str
     daemon: str
-    memory: int | None = None
 
 
 @dataclass(frozen=True)
@@ -72,10 +71,9 @@ class Observation:
             where there is none.
         health: The status of `GET /`; None where nothing answered in time, or it does not run.
         exit_code: The worker's, or minus its signal, where the server could tell; else the container's.
-        reason: In one line, why it does not run.
-        oom_killed: The kernel ended a process of it for want of memory, since it was started.
+        reason: In one line, why it does not run; of one that runs, why a worker of it was replaced, if for memory.
+        oom_killed: The kernel ended it, or a worker of it that was replaced since, for want of memory.
         restarts: How often the engine has started it again.
-        memory: The most bytes it may have; None is no limit.
     """
 
     status: str
@@ -84,7 +82,6 @@ class Observation:
     reason: str = ""
     oom_killed: bool = False
     restarts: int = 0
-    memory: int | None = None
 
     @property
     def alive(self) -> bool:
@@ -99,7 +96,7 @@ def check(wanted: Options) -> None:
         UserErrorException: It has no GPU runtime, less cores or memory, or no such network.
         EngineException: It does not answer.
     """
-    from docker.errors import APIError
+    from docker.errors import NotFound
 
     with _answering() as client:
         if wanted == Options():
@@ -117,7 +114,7 @@ def check(wanted: Options) -> None:
         if wanted.network:
             try:
                 client.api.inspect_network(wanted.network)
-            except APIError:
+            except NotFound:
                 known = sorted(network["Name"] for network in client.api.networks())
                 raise UserErrorException(
                     f"the engine has no network {wanted.network!r}",
@@ -164,7 +161,7 @@ def create(container: Container, port: int | None) -> Running:
             )
         except APIError as error:
             raise _refusal(container.name, error) from error
-    return Running(made["Id"], container.name, port, platform.node(), daemon, container.options.memory)
+    return Running(made["Id"], container.name, port, platform.node(), daemon)
 
 
 def start(running: Running) -> None:
@@ -201,28 +198,22 @@ def observe(running: Running) -> Observation:
         try:
             seen = client.api.inspect_container(running.container)
         except NotFound:
-            if _identity(client) != running.daemon:
-                raise EngineException(
-                    f"the container {running.name} is another Docker engine's than the one that answers",
-                    hint="choose the engine that it was deployed to: `docker context use`, or DOCKER_HOST",
-                ) from None
+            _should_know(client, running)
             return Observation("gone", reason=f"the container {running.name} was removed from outside")
         state = seen["State"]
-        about: dict[str, Any] = {
-            "oom_killed": bool(state.get("OOMKilled")),
-            "restarts": seen.get("RestartCount", 0),
-            "memory": seen["HostConfig"].get("Memory") or None,
-        }
+        restarts = seen.get("RestartCount", 0)
+        blamed = _out_of_memory(seen) if state.get("OOMKilled") else ""
         if state["Status"] == "running":
-            return Observation("running", health(running.port), **about)
+            status, said = health(running.port)
+            reason = said or blamed  # Docker tells it of a container that lives since version 23
+            return Observation("running", status, None, reason, bool(reason), restarts)
         if state["Status"] in {"paused", "restarting"}:
-            return Observation(state["Status"], reason=f"the container {running.name} is {state['Status']}", **about)
+            reason = f"the container {running.name} is {state['Status']}"
+            return Observation(state["Status"], reason=reason, restarts=restarts)
         code, reason = _ended(client, running, state)
-        # a worker that was ended for it earlier, and replaced, is not why it ended
-        about["oom_killed"] = about["oom_killed"] and code in _KILLED
-        if about["oom_killed"]:
-            reason = f"out of memory: {limit(running.memory)}"
-        return Observation(state["Status"], None, code, reason, **about)
+        if blamed and code in _KILLED and not reason.startswith(_OUT_OF_MEMORY):
+            reason = blamed  # not where it ended otherwise: then it was an earlier worker, which was replaced
+        return Observation(state["Status"], None, code, reason, reason.startswith(_OUT_OF_MEMORY), restarts)
 
 
 def logs(running: Running, num_lines: int) -> str:
@@ -245,12 +236,16 @@ def stop(running: Running) -> None:
     """End a container's processes; it stays, and can be started again. One that is gone or ended does not matter.
 
     Raises:
-        EngineException: The engine does not answer.
+        EngineException: The engine does not answer, or it is another one than the container's.
     """
     from docker.errors import NotFound
 
-    with _answering() as client, contextlib.suppress(NotFound):
-        _end(client, running.container)
+    with _answering() as client:
+        try:
+            _end(client, running.container)
+        except NotFound:
+            if running.host == platform.node():  # another machine's is out of reach anyway
+                _should_know(client, running)
 
 
 def remove(container: str) -> None:
@@ -347,17 +342,12 @@ def remove_image(image: str) -> bool:
 
 @contextlib.contextmanager
 def _answering() -> Iterator[Any]:
-    """The engine's client (the SDK types half of it); that it stops answering is one kind of error, ours."""
-    import requests
-
-    from mldeploy.engines.connection import asking, connect
+    """The engine's client (the SDK types half of it), whose errors are told as ours."""
+    from mldeploy.engines.connection import connect, told
 
     client = connect()
-    try:
+    with told():
         yield client
-    except requests.RequestException as error:
-        asking(client.ping)  # tells that it is gone, and what starts it
-        raise EngineException("the Docker engine broke off its answer", reason=str(error)) from error
 
 
 def _end(client: Any, container: str) -> None:
@@ -393,6 +383,19 @@ def _runs(client: Any, container: str) -> bool:
     return bool(state["Running"])
 
 
+def _should_know(client: Any, running: Running) -> None:
+    """See that the engine that does not have a container is the one that made it.
+
+    Raises:
+        EngineException: It is another one.
+    """
+    if _identity(client) != running.daemon:
+        raise EngineException(
+            f"the container {running.name} is another Docker engine's than the one that answers",
+            hint="choose the engine that it was deployed to: `docker context use`, or DOCKER_HOST",
+        ) from None
+
+
 def _identity(client: Any) -> str:
     """Which engine this is: its machine's name and its data folder, as Podman says another id each time it is asked."""
     about = client.info()
@@ -421,9 +424,9 @@ def _ended(client: Any, running: Running, state: Mapping[str, Any]) -> tuple[int
     return left or (state["ExitCode"], f"the container's exit code is {state['ExitCode']}")
 
 
-def limit(memory: int | None) -> str:
-    """A memory limit for a person."""
-    return f"the limit is {round(memory / GB, 3):g} GB" if memory else "the machine has no more"
+def _out_of_memory(seen: Mapping[str, Any]) -> str:
+    memory = seen["HostConfig"].get("Memory")
+    return f"{_OUT_OF_MEMORY}: {f'the limit is {round(memory / GB, 3):g} GB' if memory else 'the machine has no more'}"
 
 
 def _left(client: Any, container: str) -> tuple[int, str] | None:

@@ -9,6 +9,7 @@ from mldeploy.errors import WebserviceException
 
 LOOPBACK = "127.0.0.1"
 _PATIENCE_S = 2.0
+_OUT_OF_MEMORY = "x-mldeploy-out-of-memory"
 
 
 def listen(port: int | None) -> socket.socket:
@@ -40,13 +41,19 @@ def refused(port: int | None, why: str) -> WebserviceException:
     )
 
 
-def health(port: int) -> int | None:
-    """The status of `GET /`; None where nothing answers within two seconds."""
+def health(port: int) -> tuple[int | None, str]:
+    """Ask a scoring server how it is.
+
+    Returns:
+        The status of `GET /`, None where nothing answers within two seconds; and what our server says there of a
+        worker that was killed for want of memory and replaced, empty where none was.
+    """
     connection = http.client.HTTPConnection(LOOPBACK, port, timeout=_PATIENCE_S)
     try:
         connection.request("GET", "/")
-        return connection.getresponse().status
+        answer = connection.getresponse()
+        return answer.status, answer.headers.get(_OUT_OF_MEMORY, "")
     except (OSError, http.client.HTTPException):
-        return None
+        return None, ""
     finally:
         connection.close()

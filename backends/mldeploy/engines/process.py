@@ -141,7 +141,7 @@ def elsewhere(running: Running) -> bool:
 def observe(running: Running) -> Observation:
     """Look at a program. What does not answer `GET /` within two seconds counts as not answering."""
     if _alive(running):
-        return Observation(True, health(running.port), None, "")
+        return Observation(True, health(running.port)[0], None, "")
     try:
         ended = json.loads(_exit_file(Path(running.folder)).read_text())
     except (OSError, ValueError):

@@ -163,7 +163,12 @@ def logs(handle: Handle, num_lines: int) -> str:
 
 
 def delete(handle: Handle) -> None:
-    """Remove the container, the image that was made for it alone, and its folder."""
+    """Remove the container, the image that was made for it alone, and its folder.
+
+    Raises:
+        EngineException: The engine does not answer, or it is another one than the container's.
+    """
+    stop(handle)
     remove(Path(handle["folder"]))
 
 
@@ -200,7 +205,7 @@ def _remove(container: str, labels: Mapping[str, str]) -> None:
 
 def _image(deployment: Deployment, report: Report, old: Handle) -> tuple[str, bool]:
     """The image to run, loaded; and whether the package is mounted into it."""
-    from mldeploy.engines.connection import connect, facts
+    from mldeploy.engines.connection import connect, endpoint, facts
     from mldeploy.images.assemble import bring_environment, package_image
     from mldeploy.images.loading import load
     from mldeploy.images.resolving import ImageEnvironment
@@ -210,7 +215,7 @@ def _image(deployment: Deployment, report: Report, old: Handle) -> tuple[str, bo
     client = connect()
     offline = deployment.offline
     if not facts(client).local:
-        report(Notice(f"{client.api.base_url} is another machine: its loopback is not this one's, forward the port"))
+        report(Notice(f"{endpoint().shown} is another machine: its loopback is not this one's, forward the port"))
         labels = {"mldeploy.service": deployment.service}
         image = package_image(
             client, deployment.package, deployment.serving, labels=labels, offline=offline, report=report
@@ -280,7 +285,7 @@ def _error(seen: Observation) -> dict[str, Any] | None:
         code = "OutOfMemory" if seen.oom_killed else "ServiceEnded"
         return _local_states.ended(seen.exit_code, seen.reason, code, restartCount=seen.restarts)
     if seen.oom_killed:
-        message = f"A worker was ended and replaced, out of memory: {docker.limit(seen.memory)}."
+        message = f"A worker was ended and replaced, {seen.reason}."
         return _local_states.error("OutOfMemory", message, restartCount=seen.restarts)
     return _local_states.error("ContainerStopped", seen.reason) if seen.reason else None
 

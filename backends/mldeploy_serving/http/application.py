@@ -34,6 +34,7 @@ _METHODS = {
     b"/swagger.json": (b"GET", b"HEAD", b"OPTIONS"),
 }
 _METRICS = {b"/metrics": (b"GET", b"HEAD", b"OPTIONS")}
+_OUT_OF_MEMORY = b"x-mldeploy-out-of-memory"
 _NOT_FOUND = refusal(
     404,
     "The requested URL was not found on the server. If you entered the URL manually please check your spelling "
@@ -48,6 +49,8 @@ class Scorer(Protocol):
     """Where requests for `run()` go."""
 
     restarts: int
+    out_of_memory: str
+    """Why the last worker that was killed for memory was; empty where none was."""
 
     @property
     def queued(self) -> int:
@@ -162,10 +165,16 @@ class Application:
         if request.method == b"OPTIONS":
             return Answer(200, b"", HTML, headers=((b"Allow", b"GET, OPTIONS, HEAD"),))
         if path == b"/":
-            return Answer(200, b"Healthy", HTML) if self.available else _STARTING
+            return self._health(scorer)
         if path == b"/swagger.json":
             return swagger.answer(self._documents, request)
         return self._measured(scorer)
+
+    def _health(self, scorer: Scorer) -> Answer:
+        if not self.available:
+            return _STARTING
+        lost = scorer.out_of_memory
+        return Answer(200, b"Healthy", HTML, headers=((_OUT_OF_MEMORY, lost.encode()),) if lost else ())
 
     def _score(self, scorer: Scorer, request: Request) -> Answer | None:
         if not self._raw:

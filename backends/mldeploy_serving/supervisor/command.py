@@ -13,6 +13,7 @@ from pathlib import Path
 
 from mldeploy_serving.settings import Settings, StartError
 from mldeploy_serving.supervisor.ending import FAILED_TO_START, Ending
+from mldeploy_serving.supervisor.memory_limit import MemoryLimit
 from mldeploy_serving.supervisor.output import Output
 from mldeploy_serving.supervisor.spawning import spawn
 
@@ -43,6 +44,8 @@ def main(arguments: Sequence[str] | None = None, serve: Serve | None = None) -> 
         parser.error(f"the log file {options.log_file} cannot be opened: {error.strerror}")
     if options.exit_file and not options.exit_file.parent.is_dir():
         parser.error(f"the exit file {options.exit_file} cannot be written: its folder does not exist")
+    if options.exit_file:
+        options.exit_file.unlink(missing_ok=True)  # of an earlier run of the same container
     try:
         ending = (serve or _serve)(options, output)
     except StartError as error:
@@ -61,6 +64,7 @@ def _serve(options: argparse.Namespace, output: Output) -> Ending:
         raise StartError("--reload does not go with WORKER_PRELOAD")
     listeners = listen(options, settings.health_port, output)
     init_timeout = options.init_timeout or 0
+    limit = MemoryLimit()  # counts from here on: a worker may be killed before the rest is imported
     another = partial(spawn, variables, None if output.pipe is None else output.pipe[1], init_timeout)
     try:
         first = another()
@@ -69,7 +73,7 @@ def _serve(options: argparse.Namespace, output: Output) -> Ending:
     # while it starts
     from mldeploy_serving.supervisor.service import Service
 
-    return Service(settings, listeners, output, init_timeout, reloads=options.reload).run(first, another)
+    return Service(settings, listeners, output, init_timeout, limit, reloads=options.reload).run(first, another)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -6,6 +6,7 @@ import signal
 import time
 from pathlib import Path, PurePosixPath
 
+OUT_OF_MEMORY = "out of memory"
 _GB = 1 << 30  # as Docker and `memoryInGB` count
 _NO_LIMIT = 1 << 60  # version 1 says "none" by the largest number of whole pages
 _AT_ONCE_S = 1.0
@@ -45,8 +46,8 @@ class MemoryLimit:
             return ""
         limit = self.limit_bytes()
         if limit is None:
-            return "out of memory: killed by the kernel"
-        return f"out of memory: the limit is {round(limit / _GB, 3):g} GB"
+            return f"{OUT_OF_MEMORY}: killed by the kernel"
+        return f"{OUT_OF_MEMORY}: the limit is {round(limit / _GB, 3):g} GB"
 
     def limit_bytes(self) -> int | None:
         """The lowest limit on the way to the root of the cgroups that can be seen; None where there is none."""

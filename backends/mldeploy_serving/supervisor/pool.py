@@ -21,7 +21,7 @@ from mldeploy_serving.messages import Answer, Request
 from mldeploy_serving.settings import Settings
 from mldeploy_serving.supervisor.child import Child
 from mldeploy_serving.supervisor.ending import FAILED_TO_START, Ending, told
-from mldeploy_serving.supervisor.memory_limit import MemoryLimit
+from mldeploy_serving.supervisor.memory_limit import OUT_OF_MEMORY, MemoryLimit
 from mldeploy_serving.supervisor.spawning import Spawned
 
 # a worker that is told to end does it in these times, unless a C call keeps the interpreter
@@ -47,6 +47,7 @@ class Pool:
         init_timeout: Seconds that `init()` may take; 0 is for ever.
         reloads: A script that cannot be loaded does not end the service: it waits for `reload`.
         ended: Called when the service has to end: a worker could not start, or all have ended after `close`.
+        limit: Tells of workers that are killed for memory.
     """
 
     def __init__(
@@ -58,8 +59,10 @@ class Pool:
         init_timeout: float,
         reloads: bool,
         ended: Callable[[Ending], None],
+        limit: MemoryLimit,
     ) -> None:
         self.restarts = 0
+        self.out_of_memory = ""
         self._spawn = spawn
         self._application = application
         self._say = say
@@ -71,7 +74,7 @@ class Pool:
         self._timeout_s = settings.scoring_timeout_ms / 1000
         self._grace_s = settings.scoring_grace_ms / 1000
         self._worker_timeout_s = float(settings.worker_timeout)
-        self._memory = MemoryLimit()
+        self._limit = limit
         self._loop = asyncio.get_running_loop()
         self._children: list[Child] = []
         self._template: Child | None = None
@@ -351,7 +354,7 @@ class Pool:
             self._passed_on.clear()
         else:
             self._children.remove(child)
-        reason = child.killed or child.unforked or child.reason or self._memory.blamed_for(status) or told(status)
+        reason = child.killed or child.unforked or child.reason or self._limit.blamed_for(status) or told(status)
         self._answer_for(child, reason)
         if self._closing:
             self._tell_when_empty()
@@ -369,6 +372,8 @@ class Pool:
 
     def _replace_ended(self, child: Child, reason: str) -> None:
         self.restarts += 1
+        if reason.startswith(OUT_OF_MEMORY):
+            self.out_of_memory = reason
         self._say(f"Worker {child.pid} has ended ({reason}); another one is started")
         did_nothing = child.exec_ms == float("inf")
         self._loop.call_later(RESTART_S if did_nothing else 0, self._fill)

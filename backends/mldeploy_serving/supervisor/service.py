@@ -15,6 +15,7 @@ from mldeploy_serving.http.application import Application
 from mldeploy_serving.http.connection import Connection, watch
 from mldeploy_serving.settings import Settings
 from mldeploy_serving.supervisor.ending import Ending
+from mldeploy_serving.supervisor.memory_limit import MemoryLimit
 from mldeploy_serving.supervisor.orphans import bury
 from mldeploy_serving.supervisor.output import Output
 from mldeploy_serving.supervisor.pool import Pool
@@ -33,6 +34,7 @@ class Service:
         listeners: Its listening sockets.
         output: Where its output goes.
         init_timeout: Seconds that `init()` may take; 0 is for ever.
+        limit: Tells of workers that are killed for memory, since before the first one was started.
         reloads: The script is loaded again when a source file changes.
     """
 
@@ -42,6 +44,7 @@ class Service:
         listeners: Sequence[socket.socket],
         output: Output,
         init_timeout: float,
+        limit: MemoryLimit,
         *,
         reloads: bool = False,
     ) -> None:
@@ -49,6 +52,7 @@ class Service:
         self._listeners = listeners
         self._output = output
         self._init_timeout = init_timeout
+        self._limit = limit
         self._reloads = reloads
         self._application = Application(settings, output.write)
         self._servers: list[asyncio.AbstractServer] = []
@@ -82,7 +86,7 @@ class Service:
         application = self._application
         self._pool = Pool(
             *(self._settings, spawn, application, self._output.say),
-            *(self._init_timeout, self._reloads, self._end),
+            *(self._init_timeout, self._reloads, self._end, self._limit),
         )
         for listener in self._listeners:
             listener.setblocking(False)

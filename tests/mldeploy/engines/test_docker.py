@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import socket
 import time
 import uuid
@@ -160,13 +161,14 @@ def test_it_has_no_rights(start: Start, container: Container, docker_client: Doc
     assert not seen["Init"]
 
 
-def test_its_processes_are_counted(start: Start) -> None:
+def test_its_processes_are_counted(start: Start, docker_client: DockerClient) -> None:
     fork = "[os.fork() or __import__('time').sleep(60) for _ in range(600)]"
     running = start(f"import os\ndef init():\n    pass\n\ndef run(data):\n    return {fork}\n")
     settled(running)
     assert answer(running).status_code == 500
     assert "Resource temporarily unavailable" in docker.logs(running, 200)
     assert docker.observe(running).alive
+    docker_client.api.kill(running.container)  # nobody waits until all of these have heard that they have to end
 
 
 def test_the_script_may_write_beside_itself_but_not_over_a_model(start: Start, tmp_path: Path) -> None:
@@ -210,7 +212,7 @@ def test_a_port_that_somebody_has_is_told_as_the_process_engine_tells_it(start: 
     assert settled(running).health == 200
 
 
-def test_what_was_stopped_can_be_started_again_on_the_same_port(start: Start) -> None:
+def test_what_was_stopped_can_be_started_again_on_the_same_port(start: Start, docker_client: DockerClient) -> None:
     running = start()
     settled(running)
     docker.stop(running)
@@ -218,6 +220,11 @@ def test_what_was_stopped_can_be_started_again_on_the_same_port(start: Start) ->
     assert (seen.status, seen.alive, seen.exit_code) == ("exited", False, 0)
     docker.start(running)
     assert settled(running).health == 200
+    docker_client.api.kill(running.container)
+    until(lambda: not docker.observe(running).alive)
+    seen = docker.observe(running)
+    assert (seen.exit_code, seen.oom_killed) == (137, False), "not how it ended the first time"
+    assert "137" in seen.reason
 
 
 def test_one_that_is_just_starting_hears_that_it_has_to_end(start: Start) -> None:
@@ -243,27 +250,6 @@ def test_init_that_raises_ends_with_v1s_exit_code_and_a_reason(start: Start) -> 
     assert "no such weights" in docker.logs(running, 100)
 
 
-def test_memory_that_is_not_enough_for_init(start: Start) -> None:
-    script = "def init():\n    global x\n    x = bytearray(400_000_000)\n\ndef run(data):\n    return data\n"
-    running = start(script, options=options(memory_gb=0.125))
-    seen = settled(running)
-    assert not seen.alive
-    assert seen.oom_killed
-    assert seen.reason == "out of memory: the limit is 0.125 GB"
-
-
-def test_memory_that_is_not_enough_for_run(start: Start) -> None:
-    script = "def init():\n    pass\n\ndef run(data):\n    return len(bytearray(400_000_000)) if data else 0\n"
-    running = start(script, options=options(memory_gb=0.125))
-    assert settled(running).health == 200
-    refused = answer(running, "1")
-    assert refused.status_code == 500
-    assert "out of memory: the limit is 0.125 GB" in refused.text
-    seen = settled(running)
-    assert (seen.alive, seen.health, seen.memory) == (True, 200, 128 * MB)
-    assert answer(running).json() == 0
-
-
 def test_a_container_that_is_paused_or_was_never_started(
     start: Start, container: Container, docker_client: DockerClient
 ) -> None:
@@ -284,16 +270,6 @@ def test_a_container_that_is_paused_or_was_never_started(
     assert "never started" in seen.reason
 
 
-def test_a_container_that_is_killed_from_outside(start: Start, docker_client: DockerClient) -> None:
-    running = start()
-    settled(running)
-    docker_client.api.kill(running.container)
-    until(lambda: not docker.observe(running).alive)
-    seen = docker.observe(running)
-    assert (seen.exit_code, seen.oom_killed) == (137, False)
-    assert "137" in seen.reason
-
-
 def test_the_log_is_what_the_script_prints(start: Start) -> None:
     running = start()
     settled(running)
@@ -311,28 +287,24 @@ def test_it_is_found_by_its_labels(start: Start, container: Container) -> None:
     assert docker.instances({"mldeploy.service": "found", "mldeploy.instance": "another"}) == {}
 
 
-@pytest.mark.parametrize(
-    ("arguments", "expression", "expected"),
-    [
-        (["-e", "THREADS=2", "-e", "AML_APP_ROOT=/elsewhere"], "os.environ['THREADS'] + os.getcwd()", f"2{APP_ROOT}"),
-        (["--hostname=scoring"], "socket.gethostname()", "scoring"),
-        (["--add-host=db:10.0.0.7"], "socket.gethostbyname('db')", "10.0.0.7"),
-        (["--shm-size=32m"], "(lambda s: s.f_blocks * s.f_frsize)(os.statvfs('/dev/shm'))", 32 * MB),
-        (["--ulimit=nofile=512:512"], "__import__('resource').getrlimit(7)[0]", 512),
-        (["--tmpfs=/scratch:size=1m"], "(lambda s: s.f_blocks * s.f_frsize)(os.statvfs('/scratch'))", MB),
-        (["--group-add=4242"], "4242 in os.getgroups()", True),
-        (["--cpuset-cpus=0"], "len(os.sched_getaffinity(0))", 1),
-        (
-            ["--read-only"],
-            "[os.access(folder, os.W_OK) for folder in ('/home/mldeploy', '/tmp', os.getcwd())]",
-            [False, True, True],
-        ),
-    ],
-)
-def test_what_is_asked_of_docker_run_is_given(
-    start: Start, arguments: list[str], expression: str, expected: object
-) -> None:
-    assert inside(start, expression, options=options(arguments)) == expected
+ASKED = [
+    (["-e", "THREADS=2", "-e", "AML_APP_ROOT=/elsewhere"], "os.environ['THREADS'] + os.getcwd()", f"2{APP_ROOT}"),
+    (["--hostname=scoring"], "socket.gethostname()", "scoring"),
+    (["--add-host=db:10.0.0.7"], "socket.gethostbyname('db')", "10.0.0.7"),
+    (["--shm-size=32m"], "(lambda s: s.f_blocks * s.f_frsize)(os.statvfs('/dev/shm'))", 32 * MB),
+    (["--ulimit=nofile=512:512"], "__import__('resource').getrlimit(7)[0]", 512),
+    (["--tmpfs=/scratch:size=1m"], "(lambda s: s.f_blocks * s.f_frsize)(os.statvfs('/scratch'))", MB),
+    (["--group-add=4242"], "4242 in os.getgroups()", True),
+    (["--cpuset-cpus=0"], "len(os.sched_getaffinity(0))", 1),
+    (["--read-only"], "[os.access(one, os.W_OK) for one in ('/home/mldeploy', '/tmp', '.')]", [False, True, True]),
+]
+
+
+def test_what_is_asked_of_docker_run_is_given(start: Start) -> None:
+    arguments = [word for words, _, _ in ASKED for word in words]
+    expressions = ", ".join(expression for _, expression, _ in ASKED)
+    found = inside(start, f"[{expressions}]", options=options(arguments))
+    assert found == [expected for _, _, expected in ASKED]
 
 
 def test_limits_are_the_containers(start: Start, docker_client: DockerClient) -> None:
@@ -387,9 +359,18 @@ def test_what_the_engine_refuses_is_told_in_its_words(container: Container) -> N
     assert docker.instances({"mldeploy.instance": container.name}) == {}
 
 
-def test_another_engine_tells_nothing_about_a_container(start: Start) -> None:
-    with pytest.raises(EngineException, match="is another Docker engine's"):
-        docker.observe(replace(start(), container="0" * 64, daemon="another"))
+def test_another_engine_tells_nothing_about_a_container(container: Container) -> None:
+    running = Running("0" * 64, container.name, 1, platform.node(), "another")
+    for call in (docker.observe, docker.stop):
+        with pytest.raises(EngineException, match="is another Docker engine's"):
+            call(running)
+    docker.stop(replace(running, host="far"))
+
+
+def test_a_refusal_is_no_engine_that_is_gone(docker_client: DockerClient) -> None:
+    with pytest.raises(EngineException, match="the Docker engine refuses") as caught:
+        docker.has_image("NO SUCH NAME")
+    assert "invalid reference format" in caught.value.reason
 
 
 def test_an_engine_that_does_not_answer(start: Start, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -353,9 +353,12 @@ def test_memory_that_is_not_enough_is_named_with_the_limit(workspace: Workspace,
         service.wait_for_deployment()
     assert service.error
     assert service.error["details"] == [{"code": "OutOfMemory", "message": "out of memory: the limit is 0.125 GB"}]
+    script.write_text(ECHO)
+    service.reload(wait=True)
+    assert service.error is None
 
 
-def test_a_worker_that_ran_out_of_memory_earlier_is_not_why_it_ended(
+def test_a_worker_that_ran_out_of_memory_is_told_while_the_service_lives_and_is_not_why_it_ended(
     workspace: Workspace, script: Path, docker_client: DockerClient
 ) -> None:
     script.write_text("def init():\n    pass\n\ndef run(data):\n    return len(bytearray(400_000_000))\n")
@@ -364,6 +367,10 @@ def test_a_worker_that_ran_out_of_memory_earlier_is_not_why_it_ended(
     with pytest.raises(WebserviceException, match=r"out of memory: the limit is 0.125 GB"):
         service.run("x")
     service.wait_for_deployment()
+    assert service.state == "Healthy", "the worker is replaced"
+    assert service.error
+    assert service.error["code"] == "OutOfMemory"
+    assert "out of memory: the limit is 0.125 GB" in service.error["message"]
     docker_client.api.stop(handle(service)["container"])
     assert service.state == "Failed"
     assert service.error
