@@ -77,6 +77,8 @@ def host_config(container: Container, port: int) -> dict[str, Any]:
         "init": False,  # the server buries what others leave
         "log_config": LogConfig(type="json-file", config=_LOG),
         "restart_policy": {"Name": "no"},
+        # an engine that maps its containers' users to others of the host: they would not own what is mounted
+        "userns_mode": "host" if container.mounts else None,
         "mounts": [
             Binding(mount.target, str(mount.source), type="bind", read_only=mount.read_only)
             for mount in container.mounts

@@ -159,6 +159,7 @@ def test_it_has_no_rights(start: Start, container: Container, docker_client: Doc
     assert seen["LogConfig"] == {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "4"}}
     assert not seen["Privileged"]
     assert not seen["Init"]
+    assert seen["UsernsMode"] == "host", "else an engine with userns-remap gives it a user who does not own its folder"
 
 
 def test_its_processes_are_counted(start: Start, docker_client: DockerClient) -> None:
