@@ -13,6 +13,7 @@ from dataclasses import dataclass
 _ESCAPE = re.compile(r"#\s*escape\s*=\s*(\S)\s*$", re.IGNORECASE)
 _DIRECTIVE = re.compile(r"#\s*\w+\s*=")
 _FROM = re.compile(r"(FROM\s+(?:--\S+\s+)*)(\S+)(?:\s+AS\s+(\S+))?", re.IGNORECASE)
+_COPY = re.compile(r"(COPY\s+(?:--\S+\s+)*?--from=)(\S+)", re.IGNORECASE)
 _ARG = re.compile(r"ARG\s+(\w+)(?:=(\S*))?", re.IGNORECASE)
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)(?::?-([^}]*))?\})")
 
@@ -70,17 +71,18 @@ def instructions(text: str) -> list[Instruction]:
 
 
 def bases(text: str) -> list[str]:
-    r"""The images that a Dockerfile stands on.
+    r"""The images that a Dockerfile stands on, or copies from.
 
     Args:
         text: All of it.
 
     Returns:
-        What its `FROM`s name, without earlier stages and `scratch`, each once; the defaults of `ARG`s put in.
+        What its `FROM`s and `COPY --from`s name, without earlier stages and `scratch`, each once; the defaults of
+        `ARG`s put in.
 
     Examples:
-        >>> bases("ARG TAG=12\nFROM debian:${TAG} AS build\nRUN make\nFROM scratch\nFROM build\n")
-        ['debian:12']
+        >>> bases("ARG TAG=12\nFROM debian:${TAG} AS build\nCOPY --from=tools /x /x\nFROM scratch\nCOPY --from=0 /x /")
+        ['debian:12', 'tools']
     """
     return list(dict.fromkeys(image for _, image in _bases(text)))
 
@@ -93,13 +95,13 @@ def with_bases(text: str, replaced: Callable[[str], str]) -> str:
         replaced: From the name of an image to the name of the one to take.
 
     Examples:
-        >>> with_bases("FROM a AS b\nFROM b\n", str.upper)
-        'FROM A AS b\nFROM b\n'
+        >>> with_bases("FROM a AS b\nFROM b\nCOPY --from=c /x /\n", str.upper)
+        'FROM A AS b\nFROM b\nCOPY --from=C /x /\n'
     """
     lines = text.splitlines(keepends=True)
     for instruction, image in _bases(text):
         at = instruction.line - 1
-        found = _FROM.search(lines[at])
+        found = (_COPY if instruction.word == "COPY" else _FROM).search(lines[at])
         other = replaced(image)
         if found and other != image:
             lines[at] = f"{lines[at][: found.start(2)]}{other}{lines[at][found.end(2) :]}"
@@ -118,6 +120,10 @@ def _bases(text: str) -> Iterator[tuple[Instruction, str]]:
     for instruction in instructions(text):
         if before_first and (argument := _ARG.match(instruction.text)):
             values[argument[1]] = (argument[2] or "").strip("\"'")
+        if copied := _COPY.match(instruction.text):
+            if copied[2].lower() not in stages and not copied[2].isdigit():
+                yield instruction, copied[2]
+            continue
         if (found := _FROM.match(instruction.text)) is None:
             continue
         before_first = False

@@ -15,7 +15,7 @@ from mldeploy.config.environment import is_stock_image
 from mldeploy.engines.connection import asking
 from mldeploy.errors import EnvironmentException
 from mldeploy.events import Notice, Report, Step, silent
-from mldeploy.images.builds import building, dockerfile
+from mldeploy.images.builds import building, dockerfile, failures
 from mldeploy.images.foundations import base, interpreters
 from mldeploy.images.foundations.base import BaseImage
 from mldeploy.images.foundations.probing import Seen, python_in
@@ -80,7 +80,7 @@ def found(
         asked: The Python that the environment asks for: a version (`3.10`, `3.10.18`) or a PEP 440 range; None
             where nobody asks, or conda brings one. A user-managed interpreter is taken whatever is asked.
         report: Told of each step, and of what a build prints.
-        offline: Pull nothing.
+        offline: Pull nothing; a Dockerfile is built without a network.
         refresh: Pull and build anew what is there; our own base stays as it is.
 
     Returns:
@@ -195,7 +195,7 @@ def _built(
         if not refresh and before:
             return before
         report(Step("image", f"building the image of {_DOCKERFILE}"))
-        _build(client, text, below, tag, labels, report, fresh=refresh)
+        _build(client, text, below, tag, labels, report, offline=offline, fresh=refresh)
         image = base.labelled(client, labels, tag)
         if before and image and before.id != image.id:
             building.discard(client, before.id)
@@ -212,11 +212,11 @@ def _below(
     offline: bool,
     refresh: bool,
 ) -> BaseImage:
-    """What a `FROM` names."""
+    """What a `FROM` or a `COPY --from` names."""
     if _is_ours(name):
         return base.base(client, report=report, offline=offline)
     image = _had(client, name, _of(registry, name), report, offline, refresh)
-    _check_machine(client, image, f"{_DOCKERFILE}: FROM {name}")
+    _check_machine(client, image, f"{_DOCKERFILE}: {name}")
     return image
 
 
@@ -228,6 +228,7 @@ def _build(
     labels: Mapping[str, str],
     report: Report,
     *,
+    offline: bool,
     fresh: bool,
 ) -> None:
     from mldeploy.images.builds import certificates
@@ -240,6 +241,7 @@ def _build(
             labels=labels,
             report=report,
             where=_DOCKERFILE,
+            network="none" if offline else None,
             fresh=fresh,
         )
     except building.UntrustedServer:
@@ -248,6 +250,10 @@ def _build(
             raise
         report(Notice(f"building once more, with the certificate authorities of {authorities}; the image keeps none"))
         certificates.build(client, text, below, authorities, tag=tag, labels=labels, report=report, where=_DOCKERFILE)
+    except EnvironmentException as error:
+        if offline and (cause := failures.cause(error.reason)) and cause.is_unreached:
+            error.hint = failures.OFFLINE
+        raise
 
 
 def _of(registry: RegistryDefinition | None, image: str) -> RegistryDefinition | None:

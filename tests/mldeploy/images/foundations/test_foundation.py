@@ -331,6 +331,16 @@ def test_a_dockerfile_that_fails(client: DockerClient, base: BaseImage, label: s
     assert caught.value.where == "docker.baseDockerfile, line 3"
 
 
+def test_offline_a_dockerfile_is_built_without_a_network(client: DockerClient, base: BaseImage, label: str) -> None:
+    look = 'python3 -c \'import os, socket; print(os.listdir("/sys/class/net")); socket.getaddrinfo("a.example", 1)\''
+    text = f"FROM azureml/base:latest\nLABEL test={label}\nRUN {look}\n"
+    told: list[Event] = []
+    with pytest.raises(EnvironmentException, match="a host cannot be reached") as caught:
+        found(client, _definition(baseDockerfile=text), report=told.append, offline=True)
+    assert Output("['lo']") in told
+    assert "leave out --offline" in caught.value.hint
+
+
 _FETCH = """
 import ssl, threading, http.server, urllib.request
 server = http.server.HTTPServer(("127.0.0.1", 8443), http.server.SimpleHTTPRequestHandler)
@@ -423,6 +433,9 @@ def test_an_image_that_cannot_be_pulled(client: DockerClient, free_port: int) ->
     assert "s3cr3t" not in f"{caught.value} {caught.value.__cause__} {told} {definition}"
     with pytest.raises(EngineException, match=name):
         found(client, _definition(baseDockerfile=f"FROM {name}\n"))
+    copying = f"FROM azureml/base:latest\nCOPY --from={name} /x /x\n"
+    with pytest.raises(EnvironmentException, match=f"the image {name} is not on the engine, and offline"):
+        found(client, _definition(baseDockerfile=copying), offline=True)
 
 
 def test_an_unchanged_foundation_is_looked_up_and_no_more(
