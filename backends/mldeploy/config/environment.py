@@ -94,7 +94,8 @@ class DockerDefinition(Section):
         if self.base_image and not is_stock_image(self.base_image):
             return f"it stands on the image {self.base_image!r} (docker.baseImage)"
         if self.arguments:
-            return f"it has arguments for docker run (docker.arguments: {' '.join(self.arguments)})"
+            names = [found[0] for word in self.arguments if (found := re.match(r"--?\w[\w-]*", word.strip()))]
+            return f"it has arguments for docker run (docker.arguments: {' '.join(names)})"  # a value may be a secret
         return None
 
     def broken(self) -> Iterator[tuple[Way, str]]:

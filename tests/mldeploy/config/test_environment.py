@@ -123,11 +123,17 @@ def test_other_images_are_needed(image: str) -> None:
     ("docker", "words"),
     [
         ({"baseDockerfile": "FROM debian\n"}, "Dockerfile"),
-        ({"arguments": ["--gpus", "all"]}, "--gpus all"),
+        ({"arguments": ["--gpus", "all"]}, "--gpus"),
     ],
 )
 def test_what_else_needs_an_image(docker: dict[str, Any], words: str) -> None:
     assert words in (EnvironmentDefinition.model_validate({"docker": docker}).needs_image or "")
+
+
+def test_the_values_of_arguments_for_docker_are_not_told() -> None:
+    arguments = ["-e", "TOKEN=hidden", "-e TOKEN=hidden", " --env=TOKEN=hidden", "-eTOKEN=hidden", "--network", "mine"]
+    why = EnvironmentDefinition.model_validate({"docker": {"arguments": arguments}}).needs_image
+    assert why == "it has arguments for docker run (docker.arguments: -e -e --env -eTOKEN --network)"
 
 
 @pytest.mark.parametrize(

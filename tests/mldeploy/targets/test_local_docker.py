@@ -459,7 +459,12 @@ def test_another_machine_s_container_is_out_of_sight(
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nobody.sock")
     assert "runs on the machine far" in service.error["message"]
     monkeypatch.delenv("DOCKER_HOST")
+    other = {**here, "daemon": "another", "container": "0" * 64}
+    workspace.store.services.change("echo", lambda now: replace(now, handle=other))
+    with pytest.raises(EngineException, match="is another Docker engine's"):
+        service.delete()
     workspace.store.services.change("echo", lambda now: replace(now, handle=here))
+    service.wait_for_deployment()
 
 
 DEPLOYING = """
