@@ -139,13 +139,13 @@ class ModelPackage:
         """
         if self.generate_dockerfile:
             raise WebserviceException("A Dockerfile package cannot be pulled. Use save() instead.")
-        from mldeploy.engines.connection import connect
+        from mldeploy.engines.connection import asking, connect
         from mldeploy.images.foundations.base import inspect
         from mldeploy.images.registries.registry import Reference, pull
 
         client, name = connect(), Reference.of(self._made.name)
         if self.digest:
-            client.api.tag(pull(client, self.digest), name.repository, name.tag)
+            asking(client.api.tag, pull(client, self.digest), name.repository, name.tag)
         elif inspect(client, self.image_id) is None:
             raise WebserviceException(
                 f"{name} is on the engine no more", where=str(name), hint="package the models again, or with a registry"

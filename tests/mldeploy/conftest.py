@@ -201,12 +201,16 @@ def _status(answer: str) -> str:
 @pytest.fixture
 def image_name(client: DockerClient) -> Iterator[str]:
     """A name that no image has; all that have it at the end are gone then."""
+    from docker.errors import ImageNotFound
+
     name = f"mldeploy-tests/{uuid.uuid4().hex}"
     yield name
-    for one in client.images.list():
-        # what was pulled by its digest has no tag
-        if any(f"{name}{mark}" in called for called in (*one.tags, *one.attrs["RepoDigests"]) for mark in ":@"):
-            client.images.remove(str(one.id), force=True)
+    for one in client.api.images():
+        # what was pulled by its digest has no tag; not by its id, for our base image may have the name too
+        for called in (*(one["RepoTags"] or ()), *(one["RepoDigests"] or ())):
+            if name in called:
+                with suppress(ImageNotFound):  # an image's last tag takes its digests along
+                    client.images.remove(called, force=True)
 
 
 StartContainer = Callable[..., tuple[Any, dict[int, int]]]

@@ -66,6 +66,7 @@ def write(
     _check(folder)
     report(Step("package", f"Writing {folder}"))
     try:
+        folder = folder.resolve()
         folder.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.partial-", dir=folder.parent))
         try:
@@ -73,10 +74,7 @@ def write(
             _lay_out(package, partial)
             text = "\n".join(_lines(image, package, docker, layers, name)) + "\n"
             (partial / "Dockerfile").write_text(text, encoding="utf-8")
-            partial.chmod(0o755)
-            if folder.exists():
-                shutil.rmtree(folder)
-            partial.rename(folder)
+            _replace(folder, partial)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
     except OSError as error:
@@ -101,6 +99,16 @@ def _check(folder: Path) -> None:
             reason="what is there is no package of mldeploy's, and would go into the image",
             hint="give a folder that is empty, or not there yet",
         )
+
+
+def _replace(folder: Path, new: Path) -> None:
+    """Put a folder's new content into it; it may be a mount point, or the folder that somebody is in."""
+    folder.mkdir(exist_ok=True)
+    # the Dockerfile tells whose it is: the last to go, and the first to come
+    for old in sorted(folder.iterdir(), key=lambda path: path.name == "Dockerfile"):
+        shutil.rmtree(old) if old.is_dir() and not old.is_symlink() else old.unlink()
+    for one in sorted(new.iterdir(), key=lambda path: path.name != "Dockerfile"):
+        shutil.move(one, folder / one.name)
 
 
 def _compressed(image: Image, folder: Path, report: Report) -> Iterator[str]:

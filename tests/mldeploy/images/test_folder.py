@@ -230,13 +230,15 @@ def test_a_dockerfile_on_another_image_is_all_the_users(
 
 
 def test_a_folder_of_ours_is_replaced_and_another_is_left(
-    workspace: Workspace, config: InferenceConfig, tmp_path: Path
+    workspace: Workspace, config: InferenceConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     context = tmp_path / "context"
     context.mkdir()
     first = saved(workspace, config, context)
     (context / "azureml-app" / "more.txt").write_text("")
-    assert saved(workspace, config, context) == first
+    monkeypatch.chdir(context)
+    assert saved(workspace, config, Path()) == first
+    assert (Path.cwd(), context.samefile(".")) == (context, True)
     assert not (context / "azureml-app" / "more.txt").exists()
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "mine.txt").write_text("")

@@ -14,6 +14,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from mldeploy.engines.connection import asking
 from mldeploy.errors import EngineException, UserErrorException
 from mldeploy.events import Notice, Progress, Report, Step, silent
 from mldeploy.images.registries.refusals import refusal
@@ -201,7 +202,7 @@ def pull(
             api.pull(wanted.repository, which, stream=True, auth_config=auth, decode=True), "pull", report, patience
         )
     name = f"{wanted.repository}@{wanted.digest}" if wanted.digest else f"{wanted.repository}:{which}"
-    return str(client.images.get(name).id)
+    return str(asking(client.images.get, name).id)
 
 
 def _in_registry(target: str) -> Reference:
@@ -324,7 +325,7 @@ def _tagged(client: DockerClient, image: str, repository: str, tag: str) -> bool
 
     name = f"{repository}:{tag}"
     try:
-        found = client.images.get(image)
+        found = asking(client.images.get, image)
     except errors.ImageNotFound:
         raise EngineException(
             f"{image} cannot be pushed: the engine has no such image",
@@ -334,7 +335,7 @@ def _tagged(client: DockerClient, image: str, repository: str, tag: str) -> bool
     # an engine leaves Docker Hub's own name out
     new = not {name, name.removeprefix("docker.io/").removeprefix("library/")} & set(found.tags)
     if new:
-        found.tag(repository, tag)
+        asking(found.tag, repository, tag)
     return new
 
 
