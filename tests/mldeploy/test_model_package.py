@@ -102,12 +102,22 @@ def test_an_image_serves_wherever_it_is_run(
     assert image.labels["mldeploy.kind"] == "package"
     assert image.labels["mldeploy.models"] == "half:1"
     assert image.labels["mldeploy.package"] == package.package_digest
+    # without being asked, no debugger is waited for
+    assert set(image.attrs["Config"]["ExposedPorts"]) == {"5001/tcp"}
+    assert not [line for line in image.attrs["Config"]["Env"] if "DEBUG" in line]
+    bill = package.bill_of_materials()
+    assert "mldeploy-serving" in [component["name"] for component in json.loads(bill)["components"]]
+    assert sbom_of(client, package.image_id) == bill
     # whoever runs it, and with nothing that can be written to
     container, ports = start_container(package.location, user="4711:4711", read_only=True, cap_drop=["ALL"])
     eventually(lambda: healthy(ports[5001]))
     assert score(ports[5001], 3) == 1.5
     container.stop(timeout=20)
     assert container.wait()["StatusCode"] == 0
+
+    client.images.remove(package.image_id, force=True)
+    with pytest.raises(WebserviceException, match="is on the engine no more"):
+        package.pull()
 
 
 def test_what_v1s_names_give(workspace: Workspace, config: InferenceConfig, image_name: str) -> None:
@@ -136,13 +146,6 @@ def test_the_same_package_is_the_same_image(tmp_path: Path, config: InferenceCon
         workspace = workspace_with_a_model(tmp_path, name)
         ids.add(Model.package(workspace, ["half:1"], config, False, image_name, name).image_id)
     assert len(ids) == 1
-
-
-def test_an_image_that_has_gone(client: DockerClient, workspace: Workspace, config: Any, image_name: str) -> None:
-    package = Model.package(workspace, ["half"], config, False, image_name, "1")
-    client.images.remove(package.image_id, force=True)
-    with pytest.raises(WebserviceException, match="is on the engine no more"):
-        package.pull()
 
 
 def test_a_registry(
@@ -197,15 +200,6 @@ def test_a_dockerfile_is_saved_and_not_pulled(
     assert config.environment is not None
     config.environment.docker.base_image_registry.address = "registry.example"
     assert package.get_container_registry().address == "registry.example"
-
-
-def test_the_bill_of_materials_is_in_the_image(
-    client: DockerClient, workspace: Workspace, config: InferenceConfig, image_name: str
-) -> None:
-    package = Model.package(workspace, ["half"], config, False, image_name, "1")
-    names = [component["name"] for component in json.loads(package.bill_of_materials())["components"]]
-    assert "mldeploy-serving" in names
-    assert sbom_of(client, package.image_id) == package.bill_of_materials()
 
 
 class Debugger:
@@ -279,15 +273,6 @@ def test_a_breakpoint_in_a_container(
     asking.join()
     assert answers == [1.5]
     debugger.close()
-
-
-def test_without_being_asked_no_debugger_is_waited_for(
-    client: DockerClient, workspace: Workspace, config: InferenceConfig, image_name: str
-) -> None:
-    package = Model.package(workspace, ["half"], config, False, image_name, "1")
-    settings = client.images.get(package.image_id).attrs["Config"]
-    assert set(settings["ExposedPorts"]) == {"5001/tcp"}
-    assert not [line for line in settings["Env"] if "DEBUG" in line]
 
 
 def test_debugging_that_cannot_be(workspace: Workspace, config: InferenceConfig) -> None:
