@@ -46,6 +46,11 @@ class Stocked:
     containers: int
     diff_ids: tuple[str, ...]
 
+    @property
+    def used_by(self) -> str:
+        """How many containers, in words; empty where there are none."""
+        return f"{self.containers} container{'s' if self.containers > 1 else ''}" if self.containers else ""
+
     def stands_on(self, other: Stocked) -> bool:
         """Tells whether the other's layers are below its own."""
         return self.id != other.id and self.diff_ids[: len(other.diff_ids)] == other.diff_ids
@@ -109,7 +114,7 @@ def judge(images: Sequence[Stocked], *, everything: bool = False) -> Iterator[Ve
     for image in images:
         below = next((other for other in stay if other.stands_on(image)), None)
         if image.containers:
-            reason = f"used by {_count(image.containers, 'container')}"
+            reason = f"used by {image.used_by}"
         elif below is not None:
             reason = f"{_name(below)} stands on it"
         elif everything:
@@ -191,7 +196,3 @@ def _time(text: str | None) -> datetime | None:
 
 def _name(image: Stocked) -> str:
     return image.names[0] if image.names else image.id.removeprefix("sha256:")[:12]
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -109,7 +109,7 @@ def _record(image: Stocked) -> dict[str, Any]:
         "created": image.created.isoformat() if image.created else None,
         "containers": image.containers,
         "services": list(image.services),
-        "usedBy": ", ".join(image.services) or (f"{image.containers} containers" if image.containers else ""),
+        "usedBy": ", ".join(image.services) or image.used_by,
     }
 
 
