@@ -290,7 +290,7 @@ _SHORT = {"-e": "--env", "-l": "--label", "-m": "--memory", "--net": "--network"
 }
 _RIGHTS = "it gives the service rights over this machine"
 _HOSTS_FILES = (
-    "a path of this machine is nowhere else: put files beside the entry script, or register them as a model, which "
+    "a path of this machine is nowhere else: put files into the source directory, or register them as a model, which "
     "costs no copy"
 )
 _PORT = "a service has one port, on loopback, which 'port' of the deployment configuration chooses"

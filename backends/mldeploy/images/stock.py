@@ -52,8 +52,9 @@ class Stocked:
         return f"{self.containers} container{'s' if self.containers > 1 else ''}" if self.containers else ""
 
     def stands_on(self, other: Stocked) -> bool:
-        """Tells whether the other's layers are below its own."""
-        return self.id != other.id and self.diff_ids[: len(other.diff_ids)] == other.diff_ids
+        """Tells whether the other's layers are below its own, and some of its own above them."""
+        below = len(other.diff_ids)
+        return below < len(self.diff_ids) and self.diff_ids[:below] == other.diff_ids
 
 
 @dataclass(frozen=True)

@@ -169,7 +169,7 @@ def refuse_image(definition: EnvironmentDefinition) -> None:
         raise NeedsImage(
             f"this environment needs an image: {why}",
             where=f"environment {definition.name}" if definition.name else "environment",
-            hint="engine docker makes it; or name the packages themselves and leave the image out",
+            hint="engine docker does that; or leave it out of the environment",
         )
 
 

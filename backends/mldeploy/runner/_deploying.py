@@ -222,7 +222,9 @@ def inference_config(workspace: Workspace, asked: Asked, report: Report) -> Infe
         return InferenceConfig(**given, environment=environment)
     if given:
         shown = ", ".join(f"--{name.replace('_', '-')}" for name in given)
-        raise ConfigException(f"{shown}: is said in the file of --ic", where=str(file), hint="leave one of them out")
+        raise ConfigException(
+            f"{shown} cannot go with --ic", where=str(file), hint="write it into that file, or leave out --ic"
+        )
     config = load_inference_config(file, report)
     if environment is not None:
         config.environment = environment

@@ -50,9 +50,13 @@ def _table(result: Any, columns: Sequence[str]) -> str:
         return ""
     if not all(isinstance(record, Mapping) for record in records):
         return _aligned([["Result"], *([_cell(value)] for value in records)])
-    names = [name for name in columns if any(name in record for record in records)] or [
-        name for name in dict.fromkeys(name for record in records for name in record) if _is_plain(name, records)
-    ]
+    there = list(dict.fromkeys(name for record in records for name in record))
+    # a result of another kind than the command's usual one (a plan, say) is shown by its own names
+    names = (
+        [name for name in columns if name in there]
+        if set(columns[:1]) & set(there)
+        else [name for name in there if _is_plain(name, records)]
+    )
     titles = [name[:1].upper() + name[1:] for name in names]
     return _aligned([titles, *([_cell(record.get(name)) for name in names] for record in records)])
 

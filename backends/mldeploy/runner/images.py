@@ -100,7 +100,7 @@ def _makers() -> Mapping[str, EntryPoint]:
 
 def _record(image: Stocked) -> dict[str, Any]:
     return {
-        "reference": image.names[0] if image.names else None,
+        "reference": image.names[0] if image.names else image.id.removeprefix("sha256:")[:12],
         "names": list(image.names),
         "kind": image.kind,
         "id": image.id,

@@ -150,7 +150,7 @@ def update(
 @click.option("--no-wait", is_flag=True, help="Return as soon as it is started, before it is Healthy.")
 @click.pass_context
 def reload(ctx: click.Context, word: str | None, flag: str | None, no_wait: bool) -> dict[str, Any]:
-    """Restart a local service with fresh copies of its entry script and folder."""
+    """Restart a local service with fresh copies of its entry script and source directory."""
     found = _service(ctx, word, flag)
     found.reload(report=ctx.obj.report)
     if not no_wait:

@@ -51,13 +51,13 @@ class LocalWebservice(Webservice):
         return handle.get("port")
 
     def reload(self, wait: bool = False, *, report: Report = silent) -> None:
-        """Restart with fresh copies of the entry script and its folder; the environment stays (C §5.3).
+        """Restart with fresh copies of the entry script and the source directory; the environment stays (C §5.3).
 
         Args:
             wait: Until it is Healthy.
             report: Told each step.
         """
-        report(Notice("The environment stays as it was deployed: update() takes a changed one"))
+        report(Notice("The environment stays as it was deployed: an update takes a changed one"))
         self._again({"keep_environment": True}, wait, report)
 
     def update(

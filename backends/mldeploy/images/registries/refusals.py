@@ -49,7 +49,11 @@ _CAUSES = (
         "nothing answers at the registry's address",
         "start the registry, or correct the address {registry}",
     ),
-    _Cause(r"no such host|server misbehaving", "the registry's name is unknown", "correct the address {registry}"),
+    _Cause(
+        r"no such host|server misbehaving",
+        "the registry's name is unknown",
+        "check the network, or correct the address {registry}; an image also comes by docker load",
+    ),
     _Cause(
         r"no space left on device|disk quota exceeded",
         "a disk is full",
