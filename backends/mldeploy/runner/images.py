@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mldeploy.events import Notice
 from mldeploy.runner._verbs import Call, Room, Verb
 
 if TYPE_CHECKING:
@@ -67,11 +68,13 @@ def build(ctx: click.Context, names: tuple[str, ...], refresh: bool) -> list[dic
 @images.command("prune", cls=Verb, columns=("reference", "kind", "megabytes", "action", "reason"), in_workspace=False)
 @click.option("--all", "everything", is_flag=True, help="Also packages, foundations, builders, and the base in use.")
 @click.option("--dry-run", is_flag=True, help="Say what would be removed.")
-def prune(everything: bool, dry_run: bool) -> list[dict[str, Any]]:
+@click.pass_obj
+def prune(call: Call, everything: bool, dry_run: bool) -> list[dict[str, Any]]:
     """Remove our images that no container uses, a stopped one neither.
 
     What is made again when it is needed goes: environments, and bases of other versions. What a container uses, or an
-    image that stays stands on, never goes. Images of others are not touched.
+    image that stays stands on, never goes. Images of others are not touched. With --all, layers in the cache that no
+    deployment has asked for within the hour go too.
     """
     from mldeploy.engines.connection import connect
     from mldeploy.images.builds.building import sweep
@@ -87,7 +90,22 @@ def prune(everything: bool, dry_run: bool) -> list[dict[str, Any]]:
             reason = remove(client, verdict.image)
         action = "kept" if reason else "would be removed" if dry_run else "removed"
         records.append({**_record(verdict.image), "action": action, "reason": reason})
+    if everything:
+        _prune_layers(call, dry_run)
     return records
+
+
+def _prune_layers(call: Call, dry_run: bool) -> None:
+    from mldeploy.images.layers.layer import unused
+
+    old = unused()
+    megabytes = _megabytes(sum(path.stat().st_size for path in old))
+    if not dry_run:
+        for path in old:
+            path.unlink(missing_ok=True)
+    if old:
+        would = "would be removed" if dry_run else "removed"
+        call.report(Notice(f"{len(old)} layer{'s' * (len(old) > 1)} in the cache {would}: {megabytes} MB"))
 
 
 def _makers() -> Mapping[str, EntryPoint]:

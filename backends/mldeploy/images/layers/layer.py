@@ -13,6 +13,7 @@ import platform
 import shutil
 import tarfile
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,9 @@ from mldeploy.store.places import cache_root
 
 EPOCH_S = 315532800
 """When everything in a layer was last changed: 1980-01-01, the earliest that a zip archive can say too."""
+
+UNUSED_S = 3600.0
+"""Seconds after which a layer that nothing asks for may be removed."""
 
 _END = bytes(1024)
 _BLOCK = 1 << 20
@@ -83,7 +87,11 @@ def recall(key: str) -> tuple[Layer, ...] | None:
     try:
         said = json.loads(_note(key).read_text(encoding="utf-8"))
         layers = tuple(Layer(one["diff_id"], _archive(one["diff_id"]), one["size"], one["created_by"]) for one in said)
-        return layers if all(layer.path.stat().st_size == layer.size for layer in layers) else None
+        if any(layer.path.stat().st_size != layer.size for layer in layers):
+            return None
+        for layer in layers:
+            os.utime(layer.path)  # for `prune`
+        return layers
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -278,6 +286,16 @@ def _sweep(home: Path) -> None:
             shutil.rmtree(half, ignore_errors=True)
         else:
             half.unlink(missing_ok=True)
+
+
+def unused(seconds: float = UNUSED_S) -> list[Path]:
+    """The archives that nothing has asked for lately: they can go, and are made again when they are needed.
+
+    Args:
+        seconds: How long ago counts as lately: whoever has just asked for one may be about to read it.
+    """
+    before = time.time() - seconds
+    return [path for path in root().glob("*.tar") if path.stat().st_mtime < before]
 
 
 def root() -> Path:

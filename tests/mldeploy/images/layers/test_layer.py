@@ -130,3 +130,12 @@ def test_joined_layers_have_each_folder_once() -> None:
     assert sorted(names) == sorted({*names})
     assert {"opt/env/a", "opt/env/b", "opt/" + "long" * 60} < {*names}
     assert [text(joined.path, f"opt/env/{name}") for name in "ab"] == [b"a", b"b"]
+
+
+def test_a_layer_that_nothing_asks_for_is_unused_after_an_hour() -> None:
+    asked, forgotten = (layer.write(key, "test", [Entry(key, b"1")]) for key in ("asked", "forgotten"))
+    assert layer.unused() == []
+    for one in (asked, forgotten):
+        os.utime(one.path, (0, 0))
+    assert layer.cached("asked") == asked
+    assert layer.unused() == [forgotten.path]
