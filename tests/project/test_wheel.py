@@ -55,12 +55,13 @@ def test_the_scoring_servers_wheel_is_carried_and_shares_no_file_with_ours(tmp_p
 
 
 @on_the_wheel
-def test_what_the_base_image_is_made_from_is_in_the_wheel() -> None:
+@pytest.mark.parametrize("folder", ["foundations/base", "builds/builder"])
+def test_what_images_are_built_from_is_in_the_wheel(folder: str) -> None:
+    here, there = Path(__file__).parents[2] / "backends/mldeploy/images" / folder, f"mldeploy/images/{folder}/"
     with zipfile.ZipFile(WHEEL) as wheel:
-        packed = {name: wheel.read(name) for name in wheel.namelist() if name.startswith("mldeploy/images/base/")}
-    folder = Path(__file__).parents[2] / "backends" / "mldeploy" / "images" / "base"
-    assert packed == {f"mldeploy/images/base/{file.name}": file.read_bytes() for file in folder.iterdir()}
-    assert "mldeploy/images/base/Dockerfile" in packed
+        packed = {name: wheel.read(name) for name in wheel.namelist() if name.startswith(there)}
+    assert packed == {f"{there}{file.name}": file.read_bytes() for file in here.iterdir()}
+    assert f"{there}Dockerfile" in packed
 
 
 def test_it_says_what_it_is() -> None:

@@ -172,7 +172,9 @@ def test_a_package_that_fails_to_build(project: Project) -> None:
 
 
 def test_an_environment_that_needs_an_image(project: Project) -> None:
-    outcome = project.run("model", "deploy", "-n", "svc", "--es", "score.py", "--bi", "registry.example/cuda:11")
+    outcome = project.run(
+        "model", "deploy", "-n", "svc", "--es", "score.py", "--bi", "registry.example/cuda:11", "--engine", "process"
+    )
     assert outcome.code == 5
     assert "registry.example/cuda:11" in outcome.err
     nothing_is_left(project)
