@@ -15,6 +15,8 @@ PACKAGES = ("mldeploy", "pytest_mldeploy", "mldeploy_emulators", "mldeploy_perf"
 _RULES = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE | doctest.IGNORE_EXCEPTION_DETAIL
 # run by alembic, not imported
 _NOT_IMPORTED = "mldeploy.store.migrations"
+# run by another Python, with arguments
+_PROGRAMS = (".__main__", "._build_wheel", "._compile")
 _IN_A_SERVICE = """
 import doctest, importlib, pkgutil, mldeploy_serving
 walked = pkgutil.walk_packages(mldeploy_serving.__path__, "mldeploy_serving.")
@@ -29,7 +31,7 @@ def _modules() -> Iterator[str]:
         package = importlib.import_module(name)
         yield name
         for module in pkgutil.walk_packages(package.__path__, f"{name}."):
-            if not module.name.startswith(_NOT_IMPORTED) and not module.name.endswith(".__main__"):
+            if not module.name.startswith(_NOT_IMPORTED) and not module.name.endswith(_PROGRAMS):
                 yield module.name
 
 
