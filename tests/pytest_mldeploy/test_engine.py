@@ -131,6 +131,6 @@ def test_what_docker_refuses_is_no_reason_to_skip(project: Project) -> None:
 
 @pytest.mark.usefixtures("docker_client")
 def test_what_docker_does_not_manage_is_no_reason_to_skip(project: Project) -> None:
-    dockerfile = '{"entryScript": "score.py", "environment": {"docker": {"baseDockerfile": "FROM scratch"}}}'
+    dockerfile = '{"entryScript": "score.py", "environment": {"docker": {"baseDockerfile": "FROM scratch\\nCOPY x /"}}}'
     project.write(test_x__py=TEST, ic__json=dockerfile)
     project.run().assert_outcomes(errors=1)

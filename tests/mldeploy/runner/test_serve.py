@@ -183,7 +183,10 @@ def test_a_syntax_error_has_file_line_and_caret(project: Project) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the kernel does not tell a child of its parent's end")
-def test_a_killed_command_leaves_no_server(project: Project, serving_python: object, free_port: int) -> None:
+def test_a_killed_command_leaves_no_server(
+    project: Project, serving_python: object, free_port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # its folder is left: nobody was there to remove it
     process = served(project, free_port, "--entry-script", "score.py")
     servers = psutil.Process(process.pid).children(recursive=True)
     assert servers
