@@ -16,6 +16,7 @@ import pytest
 
 if TYPE_CHECKING:
     import subprocess
+    from pathlib import Path
 
     from tests.mldeploy.runner.conftest import Outcome, Project
 
