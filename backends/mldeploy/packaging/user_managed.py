@@ -11,6 +11,9 @@ from pathlib import Path
 from mldeploy.errors import EnvironmentException
 from mldeploy.packaging.pythons import SUPPORTED, Python
 
+PTH = "_user_managed.pth"
+"""The file in an environment's site-packages that names those of the interpreter which its user manages."""
+
 _INSPECT = """
 import importlib.metadata, json, sys
 print(json.dumps({
@@ -85,5 +88,14 @@ def link(python: Path, site_packages: tuple[str, ...]) -> None:
         site_packages: The folders; their `.pth` files (editable installs) count as well.
     """
     (own,) = python.parent.parent.glob("lib/python*/site-packages")
-    lines = [f"import site; site.addsitedir({folder!r})" for folder in site_packages]
-    (own / "_user_managed.pth").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (own / PTH).write_text(pth(site_packages), encoding="utf-8")
+
+
+def pth(site_packages: tuple[str, ...]) -> str:
+    r"""What `PTH` says in the site-packages of an environment that sees those of another interpreter.
+
+    Examples:
+        >>> pth(("/opt/theirs",))
+        "import site; site.addsitedir('/opt/theirs')\n"
+    """
+    return "".join(f"import site; site.addsitedir({folder!r})\n" for folder in site_packages)

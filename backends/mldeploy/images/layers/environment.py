@@ -18,7 +18,7 @@ from mldeploy.images.layers.distributions import Distribution, by_need, installe
 from mldeploy.images.layers.layer import Entry, Layer, folder
 from mldeploy.images.resolving import PREFIX, ImageEnvironment
 from mldeploy.images.sbom import PLACE, sbom
-from mldeploy.packaging import explain, pythons, serving_wheel, uv
+from mldeploy.packaging import explain, pythons, serving_wheel, user_managed, uv
 from mldeploy.packaging.alone import alone
 from mldeploy.store.places import cache_root
 
@@ -178,8 +178,7 @@ def _frame(environment: ImageEnvironment) -> Layer:
         Entry(PLACE, sbom(environment)),
     ]
     if linked := environment.foundation.site_packages:
-        lines = "".join(f"import site; site.addsitedir({path!r})\n" for path in linked)
-        entries.append(Entry(f"{site_packages(environment)}/_user_managed.pth", lines.encode()))
+        entries.append(Entry(f"{site_packages(environment)}/{user_managed.PTH}", user_managed.pth(linked).encode()))
     key = hashlib.sha256(repr(entries).encode()).hexdigest()
     return layer.write(f"frame {key}", "environment: its frame", entries)
 
